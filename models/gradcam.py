@@ -1,0 +1,97 @@
+"""GradCAM over cross-attention, and iterative masking (Mask-free OVIS, Eqs. 1 to 4).
+
+    phi_t = X_t . max(dS / dX_t, 0)                                   (Eq. 3)
+    Phi_t = union over i = 1..G of IM(phi_t^i)                        (Eq. 4)
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gradcam(
+    model,
+    images: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    layer: int | Sequence[int],
+    *,
+    score: str = "itm",
+    target_ids: Tensor | None = None,
+) -> Tensor:
+    """Activation of every patch for every token.
+
+    model: an ALBEF, or anything with its interface; images: [batch, 3, image_size, image_size], normalised;
+    input_ids, attention_mask: [batch, tokens]; layer: one cross-attention layer, or several whose maps are summed.
+
+    score "itm": S is the match logit, as published. score "mlm": S is the log-likelihood of `target_ids` [batch,
+    tokens] at the positions where it is not negative; input_ids hold the mask token there.
+
+    Returns [batch, tokens, grid, grid]: mean over heads, the image's [CLS] token dropped, padded tokens zero.
+    Only cross-attention from the first asked layer upwards builds a graph.
+    """
+    with torch.no_grad():
+        image = model.encode_image(images)
+    return gradcam_encoded(
+        model, image, input_ids, attention_mask, layer, score=score, target_ids=target_ids
+    )[0]
+
+
+def gradcam_encoded(
+    model,
+    image: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    layer: int | Sequence[int],
+    *,
+    score: str = "itm",
+    target_ids: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """As gradcam, from image tokens [batch, 1 + grid^2, width]; returns the maps and the match logit [batch]."""
+    layers = (layer,) if isinstance(layer, int) else tuple(layer)
+    unknown = [i for i in layers if i not in model.fusion_layers]
+    if unknown or not layers:
+        raise ValueError(f"layers {list(layers)}: cross-attention is in layers {list(model.fusion_layers)} of this model")
+    with torch.no_grad():
+        text = model.encode_text(input_ids, attention_mask)
+    with torch.enable_grad():
+        fused, weights = model.fuse(text, attention_mask, image, keep=layers)
+        logits = model.match_logits(fused)[:, 1]
+        if score == "itm":
+            total = logits.sum()
+        elif score == "mlm":
+            if target_ids is None:
+                raise ValueError("score 'mlm' needs target_ids, the tokens behind the masks")
+            wanted = target_ids >= 0
+            log_probs = model.token_log_probs(fused).gather(-1, target_ids.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            total = (log_probs * wanted).sum()
+        else:
+            raise ValueError(f"score {score!r}: itm or mlm")
+        gradients = torch.autograd.grad(total, [weights[i] for i in layers])
+    maps = sum((weights[i].detach() * gradient.clamp(min=0)).mean(1) for i, gradient in zip(layers, gradients))
+    maps = maps[..., 1:] * attention_mask.unsqueeze(-1)
+    grid = round(maps.shape[-1] ** 0.5)
+    return maps.unflatten(-1, (grid, grid)), logits.detach()
+
+
+def normalise(maps: Tensor) -> Tensor:
+    """Maps [..., h, w] scaled to 0..1 each; a flat one becomes zero."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    span = high - low
+    return torch.where(span > 0, (maps - low) / span.clamp(min=torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))
+
+
+def mask_activated(images: Tensor, maps: Tensor, threshold: float = 0.5) -> Tensor:
+    """Fill what is activated with the image's mean colour (IM of Eq. 4).
+
+    images: [batch, 3, size, size]; maps: [batch, h, w] in 0..1, enlarged to the picture by nearest neighbour.
+    """
+    activated = F.interpolate((maps > threshold).to(images.dtype).unsqueeze(1), size=images.shape[-2:], mode="nearest")
+    return torch.where(activated > 0, images.mean((-2, -1), keepdim=True), images)
+
+
+def union(maps: Tensor) -> Tensor:
+    """Phi of Eq. 4: the pixelwise maximum of normalised maps [..., G, h, w], over G."""
+    return maps.amax(-3)

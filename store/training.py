@@ -1,0 +1,103 @@
+"""The training loop that every training stage shares: schedule, resume after a kill, a stop at the first NaN, a curve.
+
+A step draws all of its randomness from (seed, step), so a run that was killed and started again takes the same steps
+and ends in the same bytes as one that was not.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from store.progress import progress
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on; the message names the step and the last good checkpoint."""
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % (2**63))
+
+
+def warmup_cosine(step: int, *, steps: int, warmup: int, floor: float = 0.01) -> float:
+    """A factor on the learning rate: linear from 0 over `warmup` steps, then half a cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def warmup_steps(step: int, *, warmup: int, drops: tuple[int, ...]) -> float:
+    """A factor on the learning rate: linear over `warmup` steps, then ten times less at each of `drops`."""
+    factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return factor * 0.1 ** sum(step >= drop for drop in drops)
+
+
+def train(
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    take_step: Callable[[int], dict[str, torch.Tensor]],
+    *,
+    steps: int,
+    factor: Callable[[int], float],
+    scratch: Path,
+    description: str,
+    save_every: int = 500,
+    clip: float | None = None,
+    record_every: int = 10,
+) -> list[dict]:
+    """Run `steps` steps and return the curve: rows of step, name, value (means over record_every steps).
+
+    take_step(step) returns named scalars; "loss" is minimised, the others are recorded. factor(step) scales the
+    learning rates that the optimizer came with. A checkpoint is kept in `scratch` and taken up again from there.
+
+    Raises TrainingError where the loss is not finite.
+    """
+    checkpoint = scratch / "checkpoint.pt"
+    rates = [group["lr"] for group in optimizer.param_groups]
+    start, curve, sums = 0, [], {}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, curve, sums = state["step"], state["curve"], state["sums"]
+    bar = progress(range(start, steps), description=description, unit="step", total=steps, done=start)
+    shown = time.monotonic()
+    for step in bar:
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * factor(step)
+        scalars = take_step(step)
+        loss = scalars["loss"]
+        if not torch.isfinite(loss):
+            good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was kept yet"
+            raise TrainingError(f"{description}: the loss is {loss.item()} at step {step}; {good}; try a lower lr")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
+        optimizer.step()
+        for name, value in scalars.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        if (step + 1) % record_every == 0 or step + 1 == steps:
+            count = (step % record_every) + 1
+            means = {name: total / count for name, total in sums.items()}
+            curve += [{"step": step + 1, "name": name, "value": value} for name, value in means.items()]
+            sums = {}
+            if time.monotonic() - shown > 5:
+                bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()}, refresh=False)
+                shown = time.monotonic()
+        if (step + 1) % save_every == 0 and step + 1 < steps:
+            _save(checkpoint, module, optimizer, step + 1, curve, sums)
+    return curve
+
+
+def _save(path: Path, module, optimizer, step: int, curve: list[dict], sums: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state | {"step": step, "curve": curve, "sums": sums}, draft)
+    os.replace(draft, path)
