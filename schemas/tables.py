@@ -1,0 +1,169 @@
+"""Every table of the pipeline: its columns with unit and range, its key, the stage that writes it.
+
+Image, caption and annotation ids are strings, so that any data set's ids fit; COCO's numbers are their decimal text.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's pyarrow schema, the stage that writes it, its key columns, and rows per Parquet row group.
+
+    per: "shard" where the files are split by image, "run" where there is one file.
+    """
+
+    stage: str
+    key: tuple[str, ...]
+    schema: pa.Schema
+    per: str = "shard"
+    row_group: int = 1024
+
+
+def _schema(*columns: tuple) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False, metadata={"comment": note}) for name, kind, note in columns])
+
+
+_BOX_XYXY = pa.list_(pa.float32(), 4)
+_BOX_XYWH = pa.list_(pa.float64(), 4)
+_RLE = pa.struct([pa.field("size", pa.list_(pa.int32(), 2), False), pa.field("counts", pa.string(), False)])
+_IMAGE = ("image_id", pa.string(), "the data set's own id")
+_CATEGORY = ("category", pa.string(), "a name of the vocabulary")
+_SEGMENTATION = ("segmentation", _RLE, "COCO RLE: size [height, width] in pixels, compressed counts")
+
+_PSEUDO_BOX = (
+    _IMAGE,
+    _CATEGORY,
+    ("instance", pa.int32(), "0 for the first box of this category, then 1, 2 …"),
+    ("box", _BOX_XYXY, "xyxy, pixels of the image"),
+    ("score", pa.float32(), "sum of the activation inside over the square root of the area (Eq. 6), at least 0"),
+    ("rank", pa.int32(), "place of the box among the image's proposals, 0 the most confident"),
+    ("coverage", pa.float32(), "share of the whole activation that lies inside, 0 to 1"),
+)
+_METRICS = _schema(
+    ("protocol", pa.string(), "constrained, generalized: detector; grounding, proposals, pseudo_labels: what precedes it"),
+    ("kind", pa.string(), "bbox, segm, or the map or proposals measured"),
+    ("group", pa.string(), "base, novel, all"),
+    ("metric", pa.string(), "AP, AP50, AP75, APs, APm, APl, AR100, recall, iou …"),
+    ("value", pa.float64(), "AP and AR in percent; shares and IoU 0 to 1; -1 where nothing could be measured"),
+)
+_PROPOSALS = _schema(
+    _IMAGE,
+    ("boxes", pa.list_(_BOX_XYXY), "N boxes, xyxy, pixels, inside the image, at least one pixel wide and high"),
+    ("scores", pa.list_(pa.float32()), "N scores, descending"),
+)
+
+TABLES: dict[str, Table] = {
+    "images": Table(
+        "ingest",
+        ("image_id",),
+        _schema(
+            _IMAGE,
+            ("path", pa.string(), "relative to the data set's folder, with forward slashes"),
+            ("width", pa.int32(), "pixels"),
+            ("height", pa.int32(), "pixels"),
+            ("split", pa.string(), "train or val"),
+            ("sha256", pa.string(), "of the file's bytes"),
+        ),
+    ),
+    "captions": Table(
+        "ingest",
+        ("image_id", "caption_id"),
+        _schema(_IMAGE, ("caption_id", pa.string(), "unique in the data set"), ("text", pa.string(), "as published")),
+    ),
+    "annotations": Table(
+        "ingest",
+        ("image_id", "annotation_id"),
+        _schema(
+            _IMAGE,
+            ("annotation_id", pa.string(), "unique in the data set"),
+            _CATEGORY,
+            ("bbox", _BOX_XYWH, "xywh, pixels"),
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels"),
+            ("iscrowd", pa.bool_(), "a region of many objects, never one"),
+        ),
+    ),
+    "labels": Table("ingest", ("image_id", "category"), _schema(_IMAGE, _CATEGORY)),
+    "nouns": Table(
+        "nouns",
+        ("image_id", "category", "caption_id", "start"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("caption_id", pa.string(), "the caption that names it"),
+            ("surface", pa.string(), "the words as they stand in the caption"),
+            ("start", pa.int32(), "first character"),
+            ("end", pa.int32(), "one past the last character"),
+            ("count", pa.int32(), "objects meant: singular 1, 'two dogs' 2, 0 for a plural without a number"),
+        ),
+    ),
+    "gradcam": Table(
+        "gradcam",
+        ("image_id", "category"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("caption_id", pa.string(), "the caption that the map was made with"),
+            ("maps", pa.list_(pa.float16()), "G x height x width activations, row-major, each scaled to 0..1"),
+            ("height", pa.int32(), "cells"),
+            ("width", pa.int32(), "cells"),
+            ("itm_logit", pa.list_(pa.float32()), "G match logits, one an iteration"),
+        ),
+        row_group=512,
+    ),
+    "proposals": Table("selective_search", ("image_id",), _PROPOSALS, row_group=256),
+    "wspn_proposals": Table("propose", ("image_id",), _PROPOSALS, row_group=1024),
+    "pseudo_boxes": Table("select_boxes", ("image_id", "category", "instance"), _schema(*_PSEUDO_BOX)),
+    "pseudo_masks": Table(
+        "segment",
+        ("image_id", "category", "instance"),
+        _schema(
+            *_PSEUDO_BOX,
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels of the mask"),
+            ("agreement", pa.float32(), "mean activation inside the mask less outside it, within the box, -1 to 1"),
+        ),
+    ),
+    "embeddings": Table(
+        "embed_text",
+        ("category",),
+        _schema(
+            _CATEGORY,
+            ("split", pa.string(), "base or novel"),
+            ("vector", pa.list_(pa.float32()), "text embedding, unit length"),
+        ),
+        per="run",
+    ),
+    "detections": Table(
+        "detect",
+        ("image_id", "vocabulary", "category"),
+        _schema(
+            _IMAGE,
+            ("vocabulary", pa.string(), "the names that competed: all, base or novel"),
+            _CATEGORY,
+            ("score", pa.float32(), "probability (Eq. 8), 0 to 1"),
+            ("bbox", _BOX_XYWH, "xywh, pixels"),
+            _SEGMENTATION,
+        ),
+    ),
+    "label_metrics": Table("evaluate_labels", ("protocol", "kind", "group", "metric"), _METRICS, per="run"),
+    "metrics": Table("evaluate", ("protocol", "kind", "group", "metric"), _METRICS, per="run"),
+}
+
+REJECTS = _schema(
+    ("stage", pa.string(), "the stage that could not use the row"),
+    _IMAGE,
+    ("key", pa.string(), "the rest of the row's key: caption id, category …, or empty"),
+    ("reason", pa.string(), "one short name a kind of fault"),
+    ("detail", pa.string(), "what was found, and the remedy where there is one"),
+    ("counted", pa.bool_(), "False for what is ordinary (a caption without a known noun): not held against the stage"),
+)
+
+CURVE = _schema(
+    ("step", pa.int64(), "steps taken"),
+    ("name", pa.string(), "loss, or one of its parts"),
+    ("value", pa.float64(), "mean since the row before"),
+)

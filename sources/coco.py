@@ -1,0 +1,118 @@
+"""Reader of data sets in COCO's format: pictures, instances_*.json and captions_*.json (Lin et al., 2014).
+
+Yields plain rows of the tables `images` (without what only the pictures tell), `captions`, `annotations`, and faults.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pycocotools import mask as coco_mask
+
+
+class SourceError(ValueError):
+    """A data set's file that is missing or not what it should be."""
+
+
+@dataclass
+class Split:
+    """images: {image_id: (path relative to root, width, height)}; captions: (image_id, caption_id, text);
+    annotations: rows of the table; faults: (image_id, reason, detail, key)."""
+
+    images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    captions: list[tuple[str, str, str]] = field(default_factory=list)
+    annotations: list[dict] = field(default_factory=list)
+    faults: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+
+def _load(path: Path, keys: tuple[str, ...]) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}; set the ingest section of the config to the data set's files") from error
+    except ValueError as error:
+        raise SourceError(f"{path} is no JSON ({error}); fetch it again") from error
+    missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
+    if missing:
+        raise SourceError(f"{path} has no list {', '.join(missing)}: is it a COCO file of that kind?")
+    return content
+
+
+def encode_segmentation(segmentation, height: int, width: int) -> dict:
+    """Polygons, uncompressed or compressed RLE as {"size": [height, width], "counts": str}. Raises ValueError."""
+    if isinstance(segmentation, list):
+        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+        if not polygons:
+            raise ValueError("no polygon of three points")
+        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
+        rle = coco_mask.frPyObjects(segmentation, height, width)
+    elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str):
+        rle = {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
+    else:
+        raise ValueError("neither polygons nor RLE")
+    if list(rle["size"]) != [height, width]:
+        raise ValueError(f"a mask of {rle['size']} in an image of {[height, width]}")
+    return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def read_split(root: Path, images: str, instances: str = "", captions: str = "") -> Split:
+    """One split of a COCO data set.
+
+    root: the data set's folder; images: its folder of pictures; instances, captions: JSON files, "" for none (one of
+    the two is needed, for the list of pictures). A caption or annotation of an absent image, an empty caption, and an
+    annotation that can't be a mask become faults. Raises SourceError.
+    """
+    found = Split()
+    files = {}
+    if instances:
+        files["instances"] = _load(root / instances, ("images", "annotations", "categories"))
+    if captions:
+        files["captions"] = _load(root / captions, ("images", "annotations"))
+    if not files:
+        raise SourceError(f"{root / images}: neither instances nor captions are set for this folder")
+    for name, content in files.items():
+        try:
+            for image in content["images"]:
+                path = f"{images}/{image['file_name']}"
+                found.images[str(image["id"])] = (path, int(image["width"]), int(image["height"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise SourceError(f"{root / {'instances': instances, 'captions': captions}[name]}: an image lacks {error}") from error
+    for row in files.get("captions", {}).get("annotations", []):
+        image_id, caption_id, text = str(row.get("image_id")), str(row.get("id")), str(row.get("caption") or "").strip()
+        if image_id not in found.images:
+            found.faults.append((image_id, "absent_image", f"caption {caption_id} is of an image not listed", caption_id))
+        elif not text:
+            found.faults.append((image_id, "empty_caption", f"caption {caption_id} has no words", caption_id))
+        else:
+            found.captions.append((image_id, caption_id, text))
+    if instances:
+        _read_annotations(files["instances"], found)
+    return found
+
+
+def _read_annotations(content: dict, found: Split) -> None:
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    for row in content["annotations"]:
+        image_id, annotation_id = str(row.get("image_id")), str(row.get("id"))
+        if image_id not in found.images:
+            detail = f"annotation {annotation_id} is of an image not listed"
+            found.faults.append((image_id, "absent_image", detail, annotation_id))
+            continue
+        _, width, height = found.images[image_id]
+        try:
+            segmentation = encode_segmentation(row["segmentation"], height, width)
+            found.annotations.append(
+                {
+                    "image_id": image_id,
+                    "annotation_id": annotation_id,
+                    "category": names[row["category_id"]],
+                    "bbox": [float(v) for v in row["bbox"]],
+                    "segmentation": segmentation,
+                    "area": float(row["area"]),
+                    "iscrowd": bool(row.get("iscrowd", 0)),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            detail = f"annotation {annotation_id}: {error!r}"
+            found.faults.append((image_id, "bad_annotation", detail, annotation_id))

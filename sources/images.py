@@ -1,0 +1,47 @@
+"""Pictures of a data set: found inside its folder only, read whole or refused with the reason."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+
+class ImageError(ValueError):
+    """A picture that can't be used. reason: one short name a kind of fault."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+
+
+def resolve(root: Path, path: str) -> Path:
+    """The file of a picture. Raises ImageError where the path, links followed, leaves the data set's folder."""
+    base = root.resolve()
+    file = (base / path).resolve()
+    if not file.is_relative_to(base):
+        raise ImageError("outside_root", f"{path} leads out of {root}; keep pictures inside the data set's folder")
+    return file
+
+
+def read_image(root: Path, path: str) -> np.ndarray:
+    """A picture as height x width x 3 uint8 RGB. Raises ImageError where it is missing, no picture or cut short."""
+    file = resolve(root, path)
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise ImageError("missing_image", f"{file} is not there") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError("broken_image", f"{file} can't be read whole: {error}; fetch it again") from error
+
+
+def inspect_image(task: tuple[Path, str]) -> tuple[int, int, str] | ImageError:
+    """(width, height, sha256) of the picture at (root, path), decoded once to see that it is whole; or its fault."""
+    root, path = task
+    try:
+        pixels = read_image(root, path)
+        digest = hashlib.sha256(resolve(root, path).read_bytes()).hexdigest()
+    except ImageError as error:
+        return error
+    return pixels.shape[1], pixels.shape[0], digest

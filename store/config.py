@@ -1,0 +1,88 @@
+"""The configuration: read, filled with defaults, and checked against schemas/config.schema.yaml before anything runs."""
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from store.errors import UserError
+from store.fingerprint import ROOT
+
+SCHEMA_FILE = ROOT / "schemas" / "config.schema.yaml"
+SHARED_KEYS = ("vocabulary",)
+
+
+class ConfigError(UserError):
+    """A key that does not exist, or a value of the wrong type or range."""
+
+
+@lru_cache(maxsize=None)
+def schema() -> dict:
+    """The JSON schema of the whole configuration."""
+    return yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
+
+
+def section_schema(stage: str) -> dict:
+    """The JSON schema of one stage's section; empty where it has no parameters."""
+    return schema()["properties"].get(stage, {"type": "object", "properties": {}})
+
+
+def _with_defaults(value, rules: dict):
+    if rules.get("type") == "object" and isinstance(value, dict):
+        filled = dict(value)
+        for key, rule in rules.get("properties", {}).items():
+            if key in filled:
+                filled[key] = _with_defaults(filled[key], rule)
+            elif "default" in rule:
+                filled[key] = rule["default"]
+            elif rule.get("type") == "object":
+                filled[key] = _with_defaults({}, rule)
+        return filled
+    return value
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        lines = []
+        for key in sorted(set(error.instance) - set(known)):
+            name = f"{place}.{key}" if place else key
+            meant = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {meant[0]}?" if meant else f"known here: {', '.join(known)}"
+            lines.append(f"unknown key {name}: {hint}")
+        return "; ".join(lines)
+    if error.validator == "required":
+        return f"{place + ': ' if place else ''}{error.message}"
+    meaning = error.schema.get("description", "")
+    allowed = {"type": "of type", "enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above"}
+    wanted = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
+    return f"{place} is {error.instance!r}, wanted {wanted}" + (f" ({meaning})" if meaning else "")
+
+
+def checked(config: dict) -> dict:
+    """The configuration with defaults filled in. Raises ConfigError naming every bad key."""
+    validator = jsonschema.Draft202012Validator(schema())
+    errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
+    if errors:
+        raise ConfigError("config: " + "\n        ".join(_explain(error) for error in errors))
+    filled = _with_defaults(config, schema())
+    for stage, rules in schema()["properties"].items():
+        if rules.get("type") == "object" and stage not in filled:
+            filled[stage] = _with_defaults({}, rules)
+    return filled
+
+
+def load(path: Path) -> dict:
+    """A configuration file, checked. Raises ConfigError where it is missing, no YAML, or wrong."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name another with --configfile") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path} holds no keys")
+    return checked(config)

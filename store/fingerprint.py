@@ -1,0 +1,71 @@
+"""What a stage's code does, as one hash: its module and all project modules it imports, without comments or layout."""
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("stages", "models", "sources", "store", "schemas")
+
+
+def _module_files(name: str) -> list[Path]:
+    """The files that importing a dotted name runs: the packages above it and itself."""
+    parts = name.split(".")
+    files = [ROOT.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
+    files.append(ROOT.joinpath(*parts).with_suffix(".py"))
+    return [file for file in files if file.is_file()]
+
+
+def _strip_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] in ROOMS}
+
+
+@lru_cache(maxsize=None)
+def _parsed(file: Path) -> tuple[str, frozenset[str]]:
+    """A file's code as text without comments and docstrings, and the project names it imports."""
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    imports = _imports(tree)
+    _strip_docstrings(tree)
+    return ast.dump(tree), frozenset(imports)
+
+
+def imported_files(module: str) -> list[Path]:
+    """All project files that a module runs, itself included, sorted."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        for file in _module_files(waiting.pop()):
+            if file not in found:
+                found.add(file)
+                waiting += _parsed(file)[1]
+    return sorted(found)
+
+
+def fingerprint(module: str) -> str:
+    """sha256 over the code of a module and of every project module that it imports, transitively.
+
+    Comments, docstrings and white space don't count. Raises ModuleNotFoundError where there is no such module.
+    """
+    files = imported_files(module)
+    if not files:
+        raise ModuleNotFoundError(f"no module {module} under {ROOT}")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(ROOT)}\n{_parsed(file)[0]}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,309 @@
+"""The harness of a stage: arguments, memo, logging, errors, manifest. A stage declares itself and gives one function.
+
+    STAGE = Stage(name="nouns", reads=("captions",), writes=("nouns",))
+
+    def run(job): ...
+
+    if __name__ == "__main__":
+        STAGE.main(run)
+
+Stages import torch and what needs it inside run, so that a memo hit takes a fraction of a second.
+"""
+
+import argparse
+import errno
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.tables import TABLES
+from store.blobs import Blobs, file_digest, write_atomically
+from store.config import load, section_schema
+from store.errors import UserError, is_for_user
+from store.fingerprint import ROOT, fingerprint
+from store.manifest import Manifest, Output, Run, action_key
+
+log = logging.getLogger("cap2mask")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage reads and writes.
+
+    reads, writes: tables, or checkpoints by the name of their stage; checkpoint: it writes one; files: parameters
+    (of its section, dotted, or shared) that name files, whose content and not name enters the memo's key; an empty
+    one is left out; root_files: the same, relative to the data set's folder. per: "shard" for one job a shard, "run"
+    for one job, "split" for one job that writes all shards.
+    """
+
+    name: str
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    root_files: tuple[str, ...] = ()
+    per: str = "run"
+    checkpoint: bool = False
+
+    @property
+    def module(self) -> str:
+        return f"stages.{self.name}"
+
+    def main(self, run) -> None:
+        """Command line of the stage; exits 1 with one line on a user's mistake."""
+        args = self._arguments()
+        _start_log(args.log)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        began = time.monotonic()
+        try:
+            self._execute(run, args)
+        except Exception as error:
+            log.debug("traceback", exc_info=True)
+            sys.exit(f"{self.name}: {_message(error)}")
+        log.info("%s %s: %.1f s", self.name, args.shard, time.monotonic() - began)
+
+    def _arguments(self) -> argparse.Namespace:
+        parser = argparse.ArgumentParser(
+            prog=f"python -m {self.module}",
+            description=sys.modules["__main__"].__doc__,
+            epilog=f"reads: {', '.join(self.reads) or 'nothing of the run'}. "
+            f"writes: {', '.join(self.writes)}. parameters default to what --configfile says.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("--configfile", type=Path, default=ROOT / "config" / "config.yaml", help="default %(default)s")
+        parser.add_argument("--run", help="name of the run (default: the config's)")
+        parser.add_argument("--data", type=Path, default=Path("data"), help="folder of store, actions and runs")
+        parser.add_argument("--shard", default="all" if self.per != "shard" else "0", help="default %(default)s")
+        parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
+        parser.add_argument("--device", help="auto, cpu or cuda (default: the config's)")
+        parser.add_argument("--log", type=Path, help="also write the log to this file")
+        parser.add_argument("--recompute", action="store_true", help="run even where the memo holds the result")
+        parser.add_argument("--verify", action="store_true", help="check the digests of all inputs before reading")
+        group = parser.add_argument_group("parameters")
+        for name, rules in _flat_parameters(section_schema(self.name)):
+            kind = rules.get("type", "any")
+            about = f"{rules.get('description', '')} ({kind}, default {json.dumps(rules.get('default'))})".replace("%", "%%")
+            group.add_argument(f"--{name.replace('_', '-')}", dest=f"p:{name}", metavar="VALUE", help=about)
+        args = parser.parse_args()
+        args.config = _settings(args, self.name)
+        return args
+
+    def _execute(self, run, args: argparse.Namespace) -> None:
+        config = args.config
+        params = config.get(self.name, {})
+        code = fingerprint(self.module)
+        shards = config["shards"]
+        blobs, folder = Blobs(args.data), Run(args.data, config["run"])
+        inputs = {name: folder.outputs_of(name, args.shard, shards) for name in self.reads}
+        for outputs in inputs.values():
+            for output in outputs:
+                blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
+        files = self._files(config, params)
+        in_key = {name: [output.digest for output in outputs] for name, outputs in inputs.items()}
+        digests = {name: content_digest(path) for name, path in files.items()}
+        about = {"section": self._params_in_key(params), "seed": config["seed"]}
+        if self.per == "split":
+            about["shards"] = shards
+        key = action_key(self.name, code, about, {"tables": in_key, "files": digests})
+        memo = args.data / "actions" / f"{key}.json"
+        manifest = None if args.recompute else _recall(memo, blobs)
+        if manifest is None:
+            manifest = self._compute(run, args, params, inputs, files, blobs, key, code, in_key, digests)
+            write_atomically(memo, manifest.to_json())
+        else:
+            log.info("%s %s: nothing new, linked what is known", self.name, args.shard)
+        manifest = Manifest(**{**manifest.__dict__, "shard": args.shard, "outputs": _renamed(manifest, self, args.shard)})
+        _publish(manifest, folder, blobs, shards)
+        _check_rejects(manifest, config["max_reject_fraction"], folder)
+        write_atomically(folder.manifest_path(self.name, args.shard), manifest.to_json())
+
+    def _files(self, config: dict, params: dict) -> dict[str, Path]:
+        files = {}
+        for name in (*self.files, *self.root_files):
+            value = config if name in config else params
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if value:
+                path = Path(config["root"]) / value if name in self.root_files else Path(value)
+                if not path.exists():
+                    key = name if name in config else f"{self.name}.{name}"
+                    raise UserError(f"{path} is not there; point the config key {key} at it")
+                files[name] = path
+        return files
+
+    def _params_in_key(self, params: dict) -> dict:
+        """The section without the names of files, which count by content."""
+        flat = dict(_flatten(params))
+        return {name: value for name, value in flat.items() if name not in (*self.files, *self.root_files)}
+
+    def _compute(self, run, args, params, inputs, files, blobs, key, code, in_key, digests) -> Manifest:
+        from store.job import Job
+
+        config = args.config
+        scratch = args.data / "scratch" / key
+        job = Job(
+            stage=self.name,
+            params=params,
+            seed=config["seed"],
+            shard=args.shard,
+            shards=config["shards"],
+            threads=args.threads,
+            device=config["device"],
+            root=Path(config["root"]),
+            files=files,
+            inputs=inputs,
+            scratch=scratch,
+            blobs=blobs,
+        )
+        try:
+            _use_threads(args.threads)
+            run(job)
+            counts = job.finish()
+        finally:
+            job.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+        return Manifest(
+            stage=self.name,
+            shard=args.shard,
+            key=key,
+            fingerprint=code,
+            seed=config["seed"],
+            params=self._params_in_key(params),
+            inputs=[{"artifact": name, "digests": found} for name, found in sorted(in_key.items())],
+            files=digests,
+            outputs=sorted(job.outputs, key=lambda output: output.path),
+            counts=counts,
+        )
+
+
+def content_digest(path: Path) -> str:
+    """The digest of a file, or of a folder's files by their names and contents."""
+    if path.is_file():
+        return file_digest(path)
+    import hashlib
+
+    digest = hashlib.sha256()
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\n{file_digest(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _flatten(params: dict, prefix: str = ""):
+    for name, value in params.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _flat_parameters(rules: dict, prefix: str = ""):
+    for name, rule in rules.get("properties", {}).items():
+        if rule.get("type") == "object":
+            yield from _flat_parameters(rule, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", rule
+
+
+def _settings(args: argparse.Namespace, stage: str) -> dict:
+    """The configuration file, and the flags over it."""
+    import yaml
+
+    from store.config import checked
+
+    try:
+        config = load(args.configfile)
+        given = {name[2:]: value for name, value in vars(args).items() if name.startswith("p:") and value is not None}
+        for name, value in given.items():
+            *above, last = name.split(".")
+            section = config.setdefault(stage, {})
+            for part in above:
+                section = section.setdefault(part, {})
+            section[last] = yaml.safe_load(value)
+        for name in ("run", "device"):
+            if getattr(args, name):
+                config[name] = getattr(args, name)
+        return checked(config)
+    except UserError as error:
+        sys.exit(f"{stage}: {error}")
+
+
+def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
+    """The memo of an action, if it is there and all that it made still is."""
+    try:
+        manifest = Manifest.from_json(memo.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    whole = all(blobs.has(output.digest, output.suffix, output.bytes) for output in manifest.outputs)
+    return manifest if whole else None
+
+
+def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:
+    """The memo's outputs under this shard's name: equal shards of different numbering share one memo."""
+    if stage.per != "shard":
+        return manifest.outputs
+    return [
+        Output(**{**output.__dict__, "path": str(Path(output.path).with_stem(shard).as_posix())})
+        for output in manifest.outputs
+    ]
+
+
+def _publish(manifest: Manifest, folder: Run, blobs: Blobs, shards: int) -> None:
+    """Link the outputs into the run, and drop links that this stage no longer makes."""
+    made = {folder.root / output.path for output in manifest.outputs}
+    for output in manifest.outputs:
+        blobs.link(output.digest, folder.root / output.path)
+    artifacts = {manifest.stage} | {name for name, table in TABLES.items() if table.stage == manifest.stage}
+    for artifact in artifacts:
+        for link in (folder.root / artifact).glob("**/*"):
+            mine = manifest.shard == "all" or link.stem == manifest.shard
+            gone = link.stem.isdigit() and int(link.stem) >= shards
+            if link.is_symlink() and link not in made and (mine or gone):
+                link.unlink()
+
+
+def _check_rejects(manifest: Manifest, most: float, folder: Run) -> None:
+    rejected = manifest.counts["rejects_counted"]
+    total = rejected + max(manifest.counts["rows_out"].values(), default=0)
+    if total and rejected / total > most:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(manifest.counts["rejects"].items()))
+        raise UserError(
+            f"{rejected} of {total} rows could not be used ({reasons}), more than max_reject_fraction {most}; "
+            f"see pandas.read_parquet('{folder.root / manifest.stage / '_rejects'}')"
+        )
+
+
+def _use_threads(threads: int) -> None:
+    """Bound the threads of the libraries that a stage loads."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _start_log(path: Path | None) -> None:
+    log.setLevel(logging.DEBUG)
+    log.handlers.clear()
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.INFO)
+    log.addHandler(shown)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(file)
+
+
+def _message(error: Exception) -> str:
+    """An exception as one line for the user."""
+    if is_for_user(error):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or "the disk"
+        return f"no space left at {place}; free some (`python -m store gc` removes what no run uses) and run again: all finished stages are kept"
+    return f"unexpected {type(error).__name__}: {error}; the log holds the traceback (please report it)"
+
+

@@ -1,0 +1,77 @@
+"""Tables on disk: written row by row in bounded memory and checked against their schema, read back in batches."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+class SchemaError(ValueError):
+    """A row that does not fit its table."""
+
+
+class TableWriter:
+    """Rows to one Parquet file (zstd). Row groups have a fixed number of rows, so equal rows give equal bytes."""
+
+    def __init__(self, path: Path, schema: pa.Schema, row_group: int):
+        self.schema, self.row_group = schema, row_group
+        self.rows = 0
+        self._buffer: list[dict] = []
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", store_schema=True)
+
+    def add(self, **row) -> None:
+        """Write one row; every column of the table, nothing else. Raises SchemaError."""
+        if row.keys() != set(self.schema.names):
+            wrong = sorted(row.keys() ^ set(self.schema.names))
+            raise SchemaError(f"columns {wrong} are missing or unknown; wanted: {self.schema.names}")
+        self._buffer.append(row)
+        self.rows += 1
+        if len(self._buffer) >= self.row_group:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            columns = [self._column(field) for field in self.schema]
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise SchemaError(f"a row does not fit the table's schema: {error}") from error
+        self._writer.write_table(pa.table(columns, schema=self.schema), row_group_size=self.row_group)
+        self._buffer = []
+
+    def _column(self, field: pa.Field) -> pa.Array:
+        array = pa.array([row[field.name] for row in self._buffer], type=field.type)
+        array.validate(full=True)
+        if array.null_count:
+            raise SchemaError(f"column {field.name} has {array.null_count} empty values")
+        return array
+
+    def close(self) -> None:
+        if self._buffer:
+            self._flush()
+        self._writer.close()
+
+
+def read_rows(paths: Iterable[Path], columns: list[str] | None = None, batch: int = 256) -> Iterator[dict]:
+    """The rows of Parquet files, one after another, as dicts of Python values and (for lists of numbers) arrays."""
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            for part in file.iter_batches(batch_size=batch, columns=columns):
+                cells = {name: _cells(part.column(name)) for name in part.schema.names}
+                for i in range(part.num_rows):
+                    yield {name: values[i] for name, values in cells.items()}
+
+
+def _cells(column: pa.Array) -> list:
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        return list(column.flatten().to_numpy(zero_copy_only=False).reshape(-1, kind.list_size))
+    if pa.types.is_list(kind) and not pa.types.is_string(kind.value_type):
+        flat = column.flatten()
+        if pa.types.is_fixed_size_list(flat.type):
+            values = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, flat.type.list_size)
+        else:
+            values = flat.to_numpy(zero_copy_only=False)
+        offsets = column.offsets.to_numpy() - column.offsets[0].as_py()
+        return np.split(values, offsets[1:-1]) if len(column) else []
+    return column.to_pylist()
