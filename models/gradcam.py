@@ -95,3 +95,48 @@ def mask_activated(images: Tensor, maps: Tensor, threshold: float = 0.5) -> Tens
 def union(maps: Tensor) -> Tensor:
     """Phi of Eq. 4: the pixelwise maximum of normalised maps [..., G, h, w], over G."""
     return maps.amax(-3)
+
+
+def iterative_gradcam(
+    model,
+    images: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    nouns: Tensor,
+    *,
+    layers: Sequence[int],
+    score: str,
+    mask_id: int,
+    iterations: int,
+    threshold: float = 0.5,
+    groups: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The G activation maps of Eq. 4 for a batch of pairs (image, noun).
+
+    images: [batch, 3, size, size], normalised, one a pair; nouns: [batch, tokens] bool, the noun's word pieces;
+    mask_id: what stands in their place for score "mlm"; groups: [batch] integers, pairs with the same number have
+    one picture and are masked together (`masking: image`); None masks each pair's own picture.
+
+    Returns maps [batch, iterations, grid, grid], each scaled to 0..1 (a flat one is zero), and match logits
+    [batch, iterations].
+    """
+    ids, targets = input_ids, None
+    if score == "mlm":
+        targets = torch.where(nouns, input_ids, torch.full_like(input_ids, -1))
+        ids = torch.where(nouns, torch.full_like(input_ids, mask_id), input_ids)
+    maps, logits = [], []
+    for _ in range(iterations):
+        with torch.no_grad():
+            image = model.encode_image(images)
+        by_token, logit = gradcam_encoded(
+            model, image, ids, attention_mask, layers, score=score, target_ids=targets
+        )
+        noun = normalise((by_token * nouns[:, :, None, None]).sum(1))
+        maps.append(noun)
+        logits.append(logit)
+        if groups is not None:
+            together = torch.zeros(int(groups.max()) + 1, *noun.shape[1:], dtype=noun.dtype, device=noun.device)
+            index = groups[:, None, None].expand_as(noun)
+            noun = together.scatter_reduce(0, index, noun, "amax")[groups]
+        images = mask_activated(images, noun, threshold)
+    return torch.stack(maps, 1), torch.stack(logits, 1)

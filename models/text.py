@@ -1,6 +1,9 @@
 """BERT WordPiece tokens of captions, and which of them a span of characters became."""
 
-import torch
+import json
+from pathlib import Path
+
+from safetensors import safe_open
 from torch import Tensor
 from transformers import BertTokenizerFast
 
@@ -12,6 +15,24 @@ def tokenizer_from(vocabulary: list[str], max_tokens: int) -> BertTokenizerFast:
     if missing:
         raise ValueError(f"the vocabulary lacks {', '.join(missing)}: is it a BERT vocab.txt?")
     return BertTokenizerFast(vocab=table, do_lower_case=True, model_max_length=max_tokens)
+
+
+class VocabularyMissing(ValueError):
+    """No word pieces come with the weights, and no file of them was named."""
+
+
+def read_tokenizer(weights: Path, vocabulary: Path | None, max_tokens: int) -> BertTokenizerFast:
+    """The tokenizer of a checkpoint: from a vocab.txt, or from the metadata of this project's own weights."""
+    if vocabulary is not None:
+        return tokenizer_from(Path(vocabulary).read_text(encoding="utf-8").split("\n"), max_tokens)
+    if Path(weights).suffix == ".safetensors":
+        with safe_open(weights, framework="pt") as file:
+            words = json.loads((file.metadata() or {}).get("vocabulary", "null"))
+        if words:
+            return tokenizer_from(words, max_tokens)
+    raise VocabularyMissing(
+        f"{weights} holds no word pieces: point the config key tokens at the vocab.txt of bert-base-uncased (232 kB)"
+    )
 
 
 def encode(tokenizer, texts: list[str]) -> tuple[Tensor, Tensor, list[list[tuple[int, int]]]]:

@@ -1,0 +1,107 @@
+"""Feature extractors of the proposal network and the detector: torchvision's ResNet-50, and a small one for small data.
+
+Each is a module of four named stages that returns {"0": stride 4, "1": 8, "2": 16, "3": 32} for ResNet-50, and
+strides 2, 4, 8, 16 for the small one; normalisation layers are frozen once pretrained, as detectors do.
+"""
+
+from collections import OrderedDict
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops import FrozenBatchNorm2d
+
+SMALL_WIDTHS = (32, 64, 128, 256)
+
+
+class BackboneError(ValueError):
+    """Weights that don't fit the backbone."""
+
+
+class _Block(nn.Module):
+    """A residual block of two 3 x 3 convolutions."""
+
+    def __init__(self, width_in: int, width: int, stride: int, norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.bn1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = norm(width)
+        self.short = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), norm(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn1(self.conv1(x)).relu()
+        return (self.bn2(self.conv2(y)) + self.short(x)).relu()
+
+
+class SmallBackbone(nn.Module):
+    """Images [batch, 3, h, w] to four maps of SMALL_WIDTHS channels at strides 2, 4, 8 and 16."""
+
+    def __init__(self, norm=nn.BatchNorm2d):
+        super().__init__()
+        widths = SMALL_WIDTHS
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), norm(widths[0]), nn.ReLU())
+        self.stages = nn.ModuleList(
+            _Block(widths[max(i - 1, 0)], width, 1 if i == 0 else 2, norm) for i, width in enumerate(widths)
+        )
+
+    def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        x = self.stem(images)
+        out = OrderedDict()
+        for i, stage in enumerate(self.stages):
+            x = stage(x)
+            out[str(i)] = x
+        return out
+
+
+class SmallClassifier(nn.Module):
+    """The small backbone, averaged, with a linear classifier: [batch, 3, h, w] to [batch, classes]."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.backbone = SmallBackbone()
+        self.head = nn.Linear(SMALL_WIDTHS[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.backbone(images)["3"].mean((-2, -1)))
+
+
+def build_backbone(
+    name: str, weights: dict[str, Tensor] | None = None, *, frozen: bool
+) -> tuple[nn.Module, tuple[int, ...], tuple[int, ...]]:
+    """A backbone ("small" or "resnet50"), its channels and its strides.
+
+    weights: a state dict of SmallBackbone, or of torchvision's resnet50 (a classifier's `fc` is passed over); None
+    starts from nothing. frozen: normalise by stored statistics, right for all weights that were trained. Raises
+    BackboneError where the weights don't fit.
+    """
+    norm = FrozenBatchNorm2d if frozen else nn.BatchNorm2d
+    if name == "small":
+        network, result = SmallBackbone(norm), None
+        channels, strides = SMALL_WIDTHS, (2, 4, 8, 16)
+    else:
+        network = torchvision.models.resnet50(weights=None, norm_layer=norm)
+        result = {f"layer{i}": str(i - 1) for i in range(1, 5)}
+        channels, strides = (256, 512, 1024, 2048), (4, 8, 16, 32)
+    if weights is not None:
+        plain = {key: value.float() for key, value in weights.items() if not key.endswith("num_batches_tracked")}
+        plain = {key: value for key, value in plain.items() if result is None or not key.startswith("fc.")}
+        found = network.load_state_dict(plain, strict=False)
+        missing = [key for key in found.missing_keys if not key.startswith("fc.")]
+        if missing or found.unexpected_keys:
+            faults = [f"missing {key}" for key in missing] + [f"unknown {key}" for key in found.unexpected_keys]
+            raise BackboneError(f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)")
+    return (IntermediateLayerGetter(network, result) if result else network), channels, strides
+
+
+def read_backbone_weights(path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or .pth file. Raises BackboneError where it can't be read without running code."""
+    from safetensors.torch import load_file
+
+    try:
+        if str(path).endswith(".safetensors"):
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise BackboneError(f"{path} can't be read as plain weights: {error}") from error

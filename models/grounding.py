@@ -1,0 +1,72 @@
+"""Pairs (image, noun) to activation maps: word pieces, batches, iterative masking.
+
+A pair has text (the caption), spans (characters of the noun), image (height x width x 3 uint8) and image_id.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.albef import IMAGE_MEAN, IMAGE_STD
+from models.gradcam import iterative_gradcam
+from models.pixels import normalise_colours, square
+from models.text import encode, tokens_of_span
+
+
+class Grounder:
+    """GradCAM with iterative masking over pairs, in padded batches of one size so that a pair's map is its own.
+
+    Of a batch smaller than `batch` the rest is filled with copies of its first pair: the same kernels then run
+    whatever the neighbours, and results depend neither on shards nor on order.
+    """
+
+    def __init__(self, model, tokenizer, *, layers, score, masking, iterations, threshold, batch, device):
+        self.model, self.tokenizer, self.device, self.batch = model.float().to(device), tokenizer, device, batch
+        self._by_image = masking == "image"
+        self._options = {"layers": tuple(layers), "score": score, "iterations": iterations, "threshold": threshold}
+        self._options["mask_id"] = tokenizer.mask_token_id
+
+    def tokens(self, pair) -> torch.Tensor | None:
+        """[max_tokens] bool, the noun's word pieces; None where the tokenizer cut the noun away."""
+        offsets = encode(self.tokenizer, [pair.text])[2][0]
+        positions = [i for start, end in pair.spans for i in tokens_of_span(offsets, start, end)]
+        if not positions:
+            return None
+        marked = torch.zeros(len(offsets), dtype=torch.bool)
+        marked[positions] = True
+        return marked
+
+    def ground(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        """Each pair with its maps (G x h x w float32, 0..1) and match logits (G float32), in order."""
+        for chunk in self._chunks(pairs):
+            full = chunk + [chunk[0]] * (-len(chunk) % self.batch)
+            ids, mask, _ = encode(self.tokenizer, [pair.text for pair, _ in full])
+            images = torch.stack([square(pair.image, self.model.image_size) for pair, _ in full])
+            groups = None
+            if self._by_image:
+                numbers = {image_id: i for i, image_id in enumerate(dict.fromkeys(pair.image_id for pair, _ in full))}
+                groups = torch.tensor([numbers[pair.image_id] for pair, _ in full], device=self.device)
+            maps, logits = iterative_gradcam(
+                self.model,
+                normalise_colours(images.to(self.device), IMAGE_MEAN, IMAGE_STD),
+                ids.to(self.device),
+                mask.to(self.device),
+                torch.stack([nouns for _, nouns in full]).to(self.device),
+                groups=groups,
+                **self._options,
+            )
+            for (pair, _), map_, logit in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
+                yield pair, map_, logit
+
+    def _chunks(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[list]:
+        """Batches; with one mask a picture, all pairs of a picture stay together."""
+        chunk: list = []
+        for item in pairs:
+            if len(chunk) >= self.batch and not (self._by_image and item[0].image_id == chunk[-1][0].image_id):
+                yield chunk
+                chunk = []
+            chunk.append(item)
+        if chunk:
+            yield chunk

@@ -1,0 +1,123 @@
+"""The weakly-supervised proposal network (Mask-free OVIS, Eq. 5): two branches over pooled proposals, image labels only.
+
+    W = softmax over classes (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
+    L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, nms, remove_small_boxes
+
+from models.backbones import build_backbone
+from models.pixels import COLOUR_MEAN, COLOUR_STD
+
+_LEVEL = {"small": "2", "resnet50": "2"}
+_POOLED = {"small": 5, "resnet50": 7}
+_CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
+
+
+class WSPN(nn.Module):
+    """Backbone, RoI pooling, two fully connected layers, and the classification, detection and regression branches.
+
+    weights: of the pretrained backbone, None to start from nothing or to load the whole network afterwards; frozen:
+    see build_backbone.
+    """
+
+    def __init__(self, *, backbone: str, classes: int, hidden: int, min_size: int, weights: dict | None = None, frozen=True):
+        super().__init__()
+        self.transform = GeneralizedRCNNTransform(min_size, 4 * min_size, COLOUR_MEAN, COLOUR_STD, size_divisible=16)
+        self.backbone, channels, _ = build_backbone(backbone, weights, frozen=frozen)
+        self._level, side = _LEVEL[backbone], _POOLED[backbone]
+        self.pool = MultiScaleRoIAlign([self._level], side, 2)
+        self.trunk = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels[int(self._level)] * side * side, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+        )
+        self.classification = nn.Linear(hidden, classes)
+        self.detection = nn.Linear(hidden, classes)
+        self.regression = nn.Linear(hidden, 4)
+        for branch, deviation in ((self.classification, 0.01), (self.detection, 0.01), (self.regression, 0.001)):
+            nn.init.normal_(branch.weight, std=deviation)
+            nn.init.zeros_(branch.bias)
+
+    def forward(self, images: list[Tensor], boxes: list[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Per image (W_cls [N, classes], W_det [N, classes], box offsets [N, 4]), all before any softmax.
+
+        images: [3, h, w] float32 in 0..1, of any size; boxes: [N, 4] xyxy, pixels of the image.
+        """
+        batch, resized = self.transform(images, [{"boxes": b, "labels": b.new_zeros(len(b))} for b in boxes])
+        features = self.backbone(batch.tensors)
+        pooled = self.pool({self._level: features[self._level]}, [r["boxes"] for r in resized], batch.image_sizes)
+        x = self.trunk(pooled)
+        counts = [len(b) for b in boxes]
+        branches = (self.classification(x), self.detection(x), self.regression(x))
+        return list(zip(*(branch.split(counts) for branch in branches)))
+
+
+def proposal_weights(classification: Tensor, detection: Tensor) -> Tensor:
+    """W of Eq. 5, [N, classes]: every column sums to at most 1."""
+    return classification.softmax(1) * detection.softmax(0)
+
+
+def classification_loss(weights: Tensor, labels: Tensor) -> Tensor:
+    """First term of Eq. 5. weights: [N, classes]; labels: [classes] 0 or 1."""
+    p = weights.sum(0).clamp(1e-6, 1 - 1e-6)
+    return F.binary_cross_entropy(p, labels, reduction="sum")
+
+
+def pseudo_targets(boxes: Tensor, weights: Tensor, labels: Tensor, *, most: int, overlap: float) -> Tensor:
+    """For each proposal the index of the proposal it is drawn to, -1 for none.
+
+    Of each present class the `most` highest-scoring proposals that don't overlap (IoU up to 0.3) are targets; any
+    other proposal with IoU of at least `overlap` to one of them is drawn to the one it overlaps most.
+    """
+    chosen: list[Tensor] = []
+    for c in labels.nonzero().flatten().tolist():
+        chosen.append(nms(boxes, weights[:, c], 0.3)[:most])
+    result = torch.full((len(boxes),), -1, dtype=torch.long, device=boxes.device)
+    if chosen:
+        targets = torch.cat(chosen).unique()
+        best, which = box_iou(boxes, boxes[targets]).max(1)
+        result = torch.where(best >= overlap, targets[which], result)
+        result[targets] = -1
+    return result
+
+
+def regression_loss(boxes: Tensor, offsets: Tensor, target_index: Tensor) -> Tensor:
+    """Second term of Eq. 5: smooth L1 between predicted and wanted offsets, over N proposals."""
+    drawn = target_index >= 0
+    if not drawn.any():
+        return offsets.sum() * 0
+    wanted = _CODER.encode([boxes[target_index[drawn]]], [boxes[drawn]])[0]
+    return F.smooth_l1_loss(offsets[drawn], wanted, reduction="sum") / len(boxes)
+
+
+def wspn_loss(outputs, boxes: list[Tensor], labels: Tensor, *, targets: int, overlap: float, regression_weight: float):
+    """Eq. 5 over a batch: (classification, regression), each the mean over images. labels: [batch, classes] 0 or 1."""
+    first, second = [], []
+    for (classification, detection, offsets), box, label in zip(outputs, boxes, labels):
+        weights = proposal_weights(classification, detection)
+        first.append(classification_loss(weights, label))
+        index = pseudo_targets(box, weights.detach(), label, most=targets, overlap=overlap)
+        second.append(regression_loss(box, offsets, index))
+    return torch.stack(first).mean(), regression_weight * torch.stack(second).mean()
+
+
+def propose(boxes: Tensor, detection: Tensor, offsets: Tensor, *, height: int, width: int, nms_iou: float, top_k: int):
+    """The best proposals of an image: regressed, ranked by the detection branch over all classes, top K after NMS.
+
+    boxes, offsets: [N, 4]; detection: [N, classes]. Returns [K, 4] xyxy inside the image, and [K] scores, descending:
+    a box's largest share of any class.
+    """
+    moved = clip_boxes_to_image(_CODER.decode(offsets, [boxes]).squeeze(1), (height, width))
+    scores = detection.softmax(0).amax(1)
+    whole = remove_small_boxes(moved, 1.0)
+    moved, scores = moved[whole], scores[whole]
+    kept = nms(moved, scores, nms_iou)[:top_k]
+    return moved[kept], scores[kept]

@@ -1,0 +1,51 @@
+"""Keep the best K proposals of every training image, moved and ranked by the trained WSPN."""
+
+from store.stage import Stage
+
+STAGE = Stage(name="propose", reads=("images", "proposals", "train_wspn"), writes=("wspn_proposals",), per="shard")
+
+
+def run(job) -> None:
+    import json
+
+    import torch
+    from torchvision.transforms.functional import to_tensor
+
+    from models.wspn import WSPN, propose
+    from sources.images import ImageError, read_image
+    from store.progress import progress
+
+    torch.set_num_threads(job.threads)
+    tensors, metadata = job.checkpoint("train_wspn")
+    model = WSPN(**json.loads(metadata["wspn"]))
+    model.load_state_dict(tensors)
+    model.to(job.device).eval()
+    images = {row["image_id"]: row for row in job.rows("images")}
+    rows = progress(job.rows("proposals"), description="proposals", unit="image", total=job.count("proposals"))
+    with job.writer("wspn_proposals") as writer, torch.inference_mode():
+        for row in rows:
+            about = images[row["image_id"]]
+            try:
+                picture = to_tensor(read_image(job.root, about["path"])).to(job.device)
+            except ImageError as error:
+                job.reject(row["image_id"], error.reason, str(error))
+                continue
+            boxes = torch.tensor(row["boxes"], device=job.device)
+            [(_, detection, offsets)] = model([picture], [boxes])
+            kept, scores = propose(
+                boxes,
+                detection,
+                offsets,
+                height=about["height"],
+                width=about["width"],
+                nms_iou=job.params.nms,
+                top_k=job.params.top_k,
+            )
+            if len(kept) == 0:
+                job.reject(row["image_id"], "no_proposal", "every box fell outside the image")
+                continue
+            writer.add(image_id=row["image_id"], boxes=list(kept.cpu().numpy()), scores=scores.cpu().numpy())
+
+
+if __name__ == "__main__":
+    STAGE.main(run)
