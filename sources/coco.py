@@ -5,7 +5,7 @@ Yields plain rows of the tables `images` (without what only the pictures tell), 
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pycocotools import mask as coco_mask
 
@@ -74,7 +74,7 @@ def read_split(root: Path, images: str, instances: str = "", captions: str = "")
     for name, content in files.items():
         try:
             for image in content["images"]:
-                path = f"{images}/{image['file_name']}"
+                path = str(PurePosixPath(images) / image["file_name"])
                 found.images[str(image["id"])] = (path, int(image["width"]), int(image["height"]))
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(f"{root / {'instances': instances, 'captions': captions}[name]}: an image lacks {error}") from error
@@ -116,3 +116,43 @@ def _read_annotations(content: dict, found: Split) -> None:
         except (KeyError, TypeError, ValueError) as error:
             detail = f"annotation {annotation_id}: {error!r}"
             found.faults.append((image_id, "bad_annotation", detail, annotation_id))
+
+
+def instances_json(images: list[dict], masks: list[dict], categories: tuple[str, ...]) -> dict:
+    """Masks as the content of an instances_*.json that pycocotools loads and read_split reads back.
+
+    images: rows of the table; masks: rows with image_id, category, segmentation, area, score; categories: names, whose
+    ids count from 1. File names are relative to the data set's folder, so its own images folder is ".". Ids that
+    are numbers stay the numbers they were.
+    """
+    ids = {name: i for i, name in enumerate(categories, start=1)}
+    return {
+        "info": {"description": "pseudo-labels: made without any drawn mask"},
+        "images": [
+            {
+                "id": _number(row["image_id"]),
+                "file_name": row["path"],
+                "width": row["width"],
+                "height": row["height"],
+            }
+            for row in images
+        ],
+        "annotations": [
+            {
+                "id": i,
+                "image_id": _number(row["image_id"]),
+                "category_id": ids[row["category"]],
+                "bbox": [float(v) for v in coco_mask.toBbox(row["segmentation"])],
+                "segmentation": row["segmentation"],
+                "area": float(row["area"]),
+                "iscrowd": 0,
+                "score": float(row["score"]),
+            }
+            for i, row in enumerate(masks, start=1)
+        ],
+        "categories": [{"id": i, "name": name} for name, i in ids.items()],
+    }
+
+
+def _number(image_id: str) -> int | str:
+    return int(image_id) if image_id.isdecimal() and str(int(image_id)) == image_id else image_id

@@ -18,9 +18,6 @@ class Workflow:
         self.data = data
         self.run = self.config["run"]
         self.shards = [str(shard) for shard in range(self.config["shards"])]
-        self.toy = self.config["toy"]
-        ingest = self.config["ingest"]
-        self.truth = bool(ingest["val"]["instances"] and ingest["train"]["instances"])
 
     def manifest(self, stage: str, shard: str = "all") -> str:
         """The manifest of a stage; "{shard}" makes it a pattern."""
@@ -39,6 +36,24 @@ class Workflow:
 
     def benchmark(self, stage: str, shard: str = "all") -> str:
         return f"{self.data}/runs/{self.run}/benchmarks/{stage}/{shard}.tsv"
+
+    def goals(self) -> list[str]:
+        """What `all` asks for: everything where there is ground truth to measure with, else the trained detector."""
+        splits = [self.config["ingest"][split] for split in ("train", "val")]
+        measured = all(split["instances"] for split in splits)
+        return [self.manifest("report" if measured else "train_detector")]
+
+    def toy_files(self) -> list[str]:
+        """What drawing the embedded data set makes; nothing where the data set is the user's own."""
+        return self.source_files() if self.config["toy"]["train"] else []
+
+    def toy_params(self) -> dict:
+        return {
+            "root": self.config["root"],
+            "seed": self.config["seed"],
+            "code": fingerprint("sources.toy"),
+            **self.config["toy"],
+        }
 
     def source_files(self) -> list[str]:
         """The data set's files that ingest depends on."""

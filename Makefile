@@ -1,0 +1,38 @@
+# The two commands of the README, and a few for the people who work on the code.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: run test look scores lint clean
+
+run: $(VENV)/ready
+	$(BIN)/snakemake --cores $(CORES) --quiet rules
+	@$(BIN)/python -m store scores
+	@echo "pictures: data/runs/toy/report/"
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+look: $(VENV)/ready
+	$(BIN)/snakemake --cores $(CORES) --quiet rules --until report
+	@ls -1 data/runs/toy/report/*.png
+
+scores: $(VENV)/ready
+	@$(BIN)/python -m store scores
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile
+	$(BIN)/snakemake --lint
+
+# One stamp says that the environment holds what requirements.txt asks for.
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .snakemake logs data/runs data/actions data/store data/scratch data/configs data/toy

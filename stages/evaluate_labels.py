@@ -1,0 +1,124 @@
+"""Measure every step before the detector against the truth: maps, iterative masking, proposals, pseudo-masks."""
+
+from store.stage import Stage
+
+STAGE = Stage(
+    name="evaluate_labels",
+    reads=(
+        "images",
+        "captions",
+        "annotations",
+        "nouns",
+        "gradcam",
+        "proposals",
+        "wspn_proposals",
+        "pseudo_boxes",
+        "pseudo_masks",
+    ),
+    writes=("label_metrics",),
+    files=("vocabulary", "weights", "tokens"),
+)
+
+
+def run(job) -> None:
+    import numpy as np
+
+    from models.coco_scores import average_precision
+    from models.label_scores import box_recall, covered, decode, iou, map_mask, points_at, pointing_chance
+    from sources.vocabulary import read_vocabulary
+    from store.progress import progress
+
+    vocabulary = read_vocabulary(job.files["vocabulary"])
+    groups = {"base": vocabulary.base, "novel": vocabulary.novel, "all": vocabulary.names}
+    sizes = {row["image_id"]: (row["height"], row["width"]) for row in job.rows("images") if row["split"] == "train"}
+    objects: dict[tuple[str, str], list] = {}
+    truth = [row for row in job.rows("annotations") if row["image_id"] in sizes and row["category"] in vocabulary.names]
+    for row in truth:
+        objects.setdefault((row["image_id"], row["category"]), []).append(row)
+    measured: dict[tuple[str, str, str, str], list[float]] = {}
+
+    def note(protocol: str, kind: str, category: str, metric: str, value: float) -> None:
+        for group in (vocabulary.group(category), "all"):
+            measured.setdefault((protocol, kind, group, metric), []).append(float(value))
+
+    maps = progress(job.rows("gradcam"), description="measuring maps", unit="map", total=job.count("gradcam"))
+    for row in maps:
+        key = row["image_id"], row["category"]
+        if key not in objects:
+            continue
+        union = np.any([decode(o["segmentation"]) for o in objects[key]], axis=0)
+        grids = row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"])
+        note("grounding", "run", key[1], "pointing", points_at(grids[0], union))
+        note("grounding", "run", key[1], "pointing_chance", pointing_chance(grids[0].shape, union))
+        for iterations in (1, len(grids)):
+            mask = map_mask(grids[:iterations].max(0), union.shape)
+            note("grounding", f"G={iterations}", key[1], "coverage", covered(mask, union))
+        mask = map_mask(grids.max(0), union.shape)
+        note("pseudo_labels", "gradcam", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key]))
+    for score, pairs in _other_scores(job):
+        for key, grid in pairs:
+            if key in objects:
+                union = np.any([decode(o["segmentation"]) for o in objects[key]], axis=0)
+                note("grounding", score, key[1], "pointing", points_at(grid, union))
+    for table, kind in (("proposals", "selective_search"), ("wspn_proposals", "wspn")):
+        found = {row["image_id"]: row["boxes"] for row in job.rows(table)}
+        for row in truth:
+            if not row["iscrowd"]:
+                boxes = found.get(row["image_id"], np.zeros((0, 4)))
+                note("proposals", kind, row["category"], "recall50", box_recall(boxes[:50], row["bbox"]))
+                note("proposals", kind, row["category"], "recall", box_recall(boxes, row["bbox"]))
+    labels = []
+    for row in job.rows("pseudo_masks"):
+        key = row["image_id"], row["category"]
+        box = row["box"]
+        labels.append(row | {"bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]})
+        if key in objects:
+            mask = decode(row["segmentation"])
+            note("pseudo_labels", "mask", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key]))
+            note("pseudo_labels", "box", key[1], "recall50", max(box_recall(box[None], o["bbox"]) for o in objects[key]))
+        else:
+            note("pseudo_labels", "mask", key[1], "iou", 0.0)
+    with job.writer("label_metrics") as writer:
+        for (protocol, kind, group, metric), values in sorted(measured.items()):
+            writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=float(np.mean(values)))
+        for group, names in groups.items():
+            for kind in ("bbox", "segm"):
+                inside = [row for row in truth if row["category"] in names]
+                for metric, value in average_precision(sizes, inside, labels, list(names), kind).items():
+                    writer.add(protocol="pseudo_labels", kind=kind, group=group, metric=metric, value=value)
+
+
+def _other_scores(job):
+    """For S the match logit and S the masked noun's likelihood: the first map of every pair, by (image_id, category)."""
+    from models.albef import ALBEF
+    from models.grounding import Grounder
+    from models.text import read_tokenizer
+    from sources.pairs import named_pairs
+    from store.progress import progress
+
+    p = job.params
+    weights, tokens = job.files["weights"], job.files.get("tokens")
+    model = ALBEF.from_checkpoint(weights, p.image_size, p.vision_heads, p.text_heads)
+    tables = [list(job.rows(name)) for name in ("images", "captions", "nouns")]
+    scores = ["itm"] + (["mlm"] if model.text_encoder.cls is not None else [])
+    for score in scores:
+        grounder = Grounder(
+            model,
+            read_tokenizer(weights, tokens, p.max_tokens),
+            layers=p.layers,
+            score=score,
+            masking="pair",
+            iterations=1,
+            threshold=0.5,
+            batch=p.batch,
+            device=job.device,
+        )
+        pairs, total = named_pairs(job.root, *tables, lambda *_: None)
+        shown = progress(pairs, description=f"maps with score {score}", unit="pair", total=total)
+        marked = ((pair, grounder.tokens(pair)) for pair in shown)
+        found = grounder.ground((pair, nouns) for pair, nouns in marked if nouns is not None)
+        yield score, (((pair.image_id, pair.category), maps[0]) for pair, maps, _ in found)
+
+
+if __name__ == "__main__":
+    STAGE.main(run)

@@ -1,0 +1,34 @@
+"""Write the pseudo-masks as COCO JSON: what the detector learns from, and what other trainers can take."""
+
+from store.stage import Stage
+
+STAGE = Stage(
+    name="pseudo_labels", reads=("images", "pseudo_masks"), writes=("pseudo_labels",), files=("vocabulary",)
+)
+
+
+def run(job) -> None:
+    import json
+
+    from sources.coco import instances_json
+    from sources.vocabulary import read_vocabulary
+
+    p = job.params
+    masks = []
+    for row in job.rows("pseudo_masks"):
+        if row["area"] < p.min_area:
+            job.reject(row["image_id"], "small_mask", f"{row['area']:.0f} pixels", row["category"], counted=False)
+        elif row["agreement"] < p.min_agreement:
+            detail = f"agreement {row['agreement']:.2f}"
+            job.reject(row["image_id"], "low_agreement", detail, row["category"], counted=False)
+        else:
+            masks.append(row)
+    masks.sort(key=lambda row: (row["image_id"], row["category"], row["instance"]))
+    train = sorted((row for row in job.rows("images") if row["split"] == "train"), key=lambda row: row["image_id"])
+    content = instances_json(train, masks, read_vocabulary(job.files["vocabulary"]).names)
+    with job.file("pseudo_labels/all.json") as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    STAGE.main(run)

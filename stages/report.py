@@ -1,0 +1,104 @@
+"""Draw contact sheets: what each step made of a dozen training scenes, and what the detector finds in a dozen others."""
+
+from store.stage import Stage
+
+STAGE = Stage(
+    name="report",
+    reads=(
+        "images",
+        "captions",
+        "annotations",
+        "gradcam",
+        "wspn_proposals",
+        "pseudo_boxes",
+        "pseudo_masks",
+        "detections",
+        "metrics",
+    ),
+    writes=("report",),
+)
+SHOWN_SCORE = 0.4
+
+
+def run(job) -> None:
+    import numpy as np
+
+    from models.label_scores import decode
+    from sources import sheets
+    from sources.images import read_image
+
+    p = job.params
+    images = {row["image_id"]: row for row in job.rows("images")}
+    texts = {row["caption_id"]: row["text"] for row in job.rows("captions")}
+    truth: dict[tuple[str, str], list] = {}
+    for row in job.rows("annotations"):
+        truth.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
+    pairs: dict[str, list[dict]] = {}
+    for row in job.rows("gradcam"):
+        pairs.setdefault(row["image_id"], []).append(row)
+    chosen = _spread(sorted(pairs), p.scenes)
+    wanted = set(chosen)
+    proposals = {row["image_id"]: row["boxes"] for row in job.rows("wspn_proposals") if row["image_id"] in wanted}
+    picked = {(r["image_id"], r["category"]): r["box"] for r in job.rows("pseudo_boxes") if r["instance"] == 0}
+    made: dict[tuple[str, str], list] = {}
+    for row in job.rows("pseudo_masks"):
+        if row["image_id"] in wanted:
+            made.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
+    for i, image_id in enumerate(chosen):
+        image = read_image(job.root, images[image_id]["path"])
+        rows = []
+        for pair in pairs[image_id]:
+            key = image_id, pair["category"]
+            grids = pair["maps"].astype(np.float32).reshape(-1, pair["height"], pair["width"])
+            real = [decode(segmentation) for segmentation in truth.get(key, [])]
+            boxes = proposals.get(image_id, np.zeros((0, 4)))
+            panels = [
+                (image, pair["category"]),
+                (sheets.heat(image, grids[0]), "activation, G = 1"),
+                (sheets.heat(image, grids.max(0)), f"activation, G = {len(grids)}"),
+                (sheets.boxes(image, boxes, picked.get(key)), f"{len(boxes)} proposals, chosen"),
+                (sheets.masks(image, made.get(key, []), sheets.GREEN), "pseudo-mask"),
+                (sheets.masks(image, real, sheets.RED), "truth"),
+            ]
+            rows.append([sheets.panel(picture, title, p.zoom) for picture, title in panels])
+        caption = texts[pairs[image_id][0]["caption_id"]]
+        with job.file(f"report/train_{i:02d}.png") as draft:
+            sheets.save_png(draft, sheets.sheet(rows, f"{image_id}: {caption}"))
+    _draw_detections(job, images, texts, truth)
+
+
+def _draw_detections(job, images: dict, texts: dict, truth: dict) -> None:
+    """One sheet of validation scenes: the picture, what the detector finds, the truth."""
+    from models.label_scores import decode
+    from sources import sheets
+    from sources.images import read_image
+
+    found: dict[str, list[dict]] = {}
+    for row in job.rows("detections"):
+        if row["vocabulary"] == "all" and row["score"] >= SHOWN_SCORE:
+            found.setdefault(row["image_id"], []).append(row)
+    rows = []
+    for image_id in _spread(sorted(i for i, row in images.items() if row["split"] == "val"), job.params.scenes):
+        image = read_image(job.root, images[image_id]["path"])
+        detections = found.get(image_id, [])
+        drawn = sheets.masks(image, [decode(row["segmentation"]) for row in detections], sheets.GREEN)
+        for row in detections:
+            sheets.label(drawn, row["bbox"][0], row["bbox"][1] + 9, f"{row['category']} {row['score']:.2f}")
+        real = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
+        shown = sheets.masks(image, [decode(m) for masks in real.values() for m in masks], sheets.RED)
+        panels = [(image, image_id), (drawn, "detector"), (shown, f"truth: {', '.join(sorted(real))}")]
+        rows.append([sheets.panel(picture, title, job.params.zoom) for picture, title in panels])
+    half = (len(rows) + 1) // 2
+    pairs = [left + right for left, right in zip(rows[:half], rows[half:] + [[]] * (len(rows) % 2))]
+    if pairs:
+        with job.file("report/val.png") as draft:
+            sheets.save_png(draft, sheets.sheet(pairs, "validation scenes: picture, detections, truth"))
+
+
+def _spread(ids: list[str], count: int) -> list[str]:
+    """`count` of the ids, evenly spread."""
+    return ids[:: max(1, len(ids) // count)][:count]
+
+
+if __name__ == "__main__":
+    STAGE.main(run)

@@ -1,0 +1,56 @@
+"""The embedded run's scores as a table, read from `metrics`."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from store.errors import UserError
+
+
+def _value(metrics: dict, *key: str) -> float:
+    return metrics.get(key, float("nan"))
+
+
+def rows(run: Path) -> list[tuple[str, str, str]]:
+    """(measure, value, goal) of each line. Raises UserError where there are no metrics yet."""
+    files = sorted((run / "metrics").glob("*.parquet"))
+    if not files:
+        raise UserError(f"{run / 'metrics'} is not there: run `make run`, or a data set with ground truth")
+    table = [row for file in files for row in pq.read_table(file).to_pylist()]
+    m = {(row["protocol"], row["kind"], row["group"], row["metric"]): row["value"] for row in table}
+    chance = _value(m, "grounding", "run", "all", "pointing_chance")
+    coverages = sorted(key[1] for key in m if key[0] == "grounding" and key[2:] == ("all", "coverage"))
+    first, last = (_value(m, "grounding", name, "all", "coverage") for name in (coverages[0], coverages[-1]))
+    recall = {kind: _value(m, "proposals", kind, "novel", "recall50") for kind in ("wspn", "selective_search")}
+    mask, cam = (_value(m, "pseudo_labels", kind, "all", "iou") for kind in ("mask", "gradcam"))
+    own = _value(m, "pseudo_labels", "segm", "novel", "AP50")
+    lines = [
+        ("pointing, the run's score", f"{_value(m, 'grounding', 'run', 'all', 'pointing'):.3f} (chance {chance:.3f})", "0.80"),
+        ("pointing, S the match logit", f"{_value(m, 'grounding', 'itm', 'all', 'pointing'):.3f}", "0.65"),
+        (f"share of the object covered, {coverages[-1]} against {coverages[0]}", f"{last:.3f} against {first:.3f}", "+0.05"),
+        (
+            "recall at IoU 0.5 of 50 boxes, novel: WSPN against selective search",
+            f"{recall['wspn']:.3f} against {recall['selective_search']:.3f}",
+            "higher",
+        ),
+        ("mean IoU, pseudo-mask against thresholded GradCAM", f"{mask:.3f} against {cam:.3f}", "+0.10"),
+        ("pseudo-labels' own novel mask AP50", f"{own:.1f}", ""),
+    ]
+    for protocol in ("generalized", "constrained"):
+        for kind, word in (("segm", "mask"), ("bbox", "box")):
+            for group in ("novel", "base", "all"):
+                value = _value(m, protocol, kind, group, "AP50")
+                goal = "25, above the pseudo-labels" if (protocol, kind, group) == ("generalized", "segm", "novel") else ""
+                if value == value:
+                    lines.append((f"detector, {group} {word} AP50, {protocol}", f"{value:.1f}", goal))
+    return lines
+
+
+def show(run: Path) -> None:
+    """Print the table in Markdown."""
+    lines = [("measure", "value", "at least"), *rows(run)]
+    widths = [max(len(line[i]) for line in lines) for i in range(3)]
+    for i, line in enumerate(lines):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
+        if i == 0:
+            print("| " + " | ".join("-" * width for width in widths) + " |")
