@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign, box_iou, clip_boxes_to_image, nms, remove_small_boxes
+from torchvision.ops import box_iou, clip_boxes_to_image, nms, remove_small_boxes, roi_pool
 
 from models.backbones import build_backbone
 from models.pixels import COLOUR_MEAN, COLOUR_STD
@@ -29,9 +29,9 @@ class WSPN(nn.Module):
     def __init__(self, *, backbone: str, classes: int, hidden: int, min_size: int, weights: dict | None = None, frozen=True):
         super().__init__()
         self.transform = GeneralizedRCNNTransform(min_size, 4 * min_size, COLOUR_MEAN, COLOUR_STD, size_divisible=16)
-        self.backbone, channels, _ = build_backbone(backbone, weights, frozen=frozen)
+        self.backbone, channels, strides = build_backbone(backbone, weights, frozen=frozen)
         self._level, side = _LEVEL[backbone], _POOLED[backbone]
-        self.pool = MultiScaleRoIAlign([self._level], side, 2)
+        self._side, self._scale = side, 1 / strides[int(self._level)]
         self.trunk = nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels[int(self._level)] * side * side, hidden),
@@ -53,7 +53,7 @@ class WSPN(nn.Module):
         """
         batch, resized = self.transform(images, [{"boxes": b, "labels": b.new_zeros(len(b))} for b in boxes])
         features = self.backbone(batch.tensors)
-        pooled = self.pool({self._level: features[self._level]}, [r["boxes"] for r in resized], batch.image_sizes)
+        pooled = roi_pool(features[self._level], [r["boxes"] for r in resized], self._side, self._scale)
         x = self.trunk(pooled)
         counts = [len(b) for b in boxes]
         branches = (self.classification(x), self.detection(x), self.regression(x))
@@ -112,11 +112,12 @@ def wspn_loss(outputs, boxes: list[Tensor], labels: Tensor, *, targets: int, ove
 def propose(boxes: Tensor, detection: Tensor, offsets: Tensor, *, height: int, width: int, nms_iou: float, top_k: int):
     """The best proposals of an image: regressed, ranked by the detection branch over all classes, top K after NMS.
 
-    boxes, offsets: [N, 4]; detection: [N, classes]. Returns [K, 4] xyxy inside the image, and [K] scores, descending:
-    a box's largest share of any class.
+    boxes, offsets: [N, 4]; detection: [N, classes]. Returns [K, 4] xyxy inside the image, and [K] scores in 0..1,
+    descending: the geometric mean over all classes of the box's share of W_det. The largest share of any one class
+    finds fewer objects of classes never named: a part that tells one base class well outdoes whole unknown objects.
     """
     moved = clip_boxes_to_image(_CODER.decode(offsets, [boxes]).squeeze(1), (height, width))
-    scores = detection.softmax(0).amax(1)
+    scores = detection.log_softmax(0).mean(1).exp()
     whole = remove_small_boxes(moved, 1.0)
     moved, scores = moved[whole], scores[whole]
     kept = nms(moved, scores, nms_iou)[:top_k]

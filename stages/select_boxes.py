@@ -11,6 +11,7 @@ STAGE = Stage(
 
 
 def run(job) -> None:
+    import cv2
     import numpy as np
 
     from models.boxes import select_boxes
@@ -39,6 +40,8 @@ def run(job) -> None:
                 job.reject(image_id, "no_proposal", "no box was proposed on this image", category)
                 continue
             activation = row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"]).max(0)
+            if p.interpolation == "linear":
+                activation = cv2.resize(activation, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
             chosen = select_boxes(
                 activation,
                 boxes[ranks],

@@ -103,7 +103,7 @@ class Run:
                     f"{self.manifest_path(stage, name)} is missing: run `snakemake --cores all --until {stage}` first"
                 )
             found += [output for output in manifest.outputs if output.artifact == artifact]
-        found = [output for output in found if "_rejects/" not in output.path]
+        found = [output for output in found if "/_" not in output.path]
         return [output for output in found if wanted is None or output.shard in wanted]
 
 
