@@ -17,7 +17,8 @@ except UserError as error:
 
 PYTHON = sys.executable
 ONCE = FLOW.command(PYTHON)
-SHARD = ONCE + " --shard {wildcards.shard}"
+SHARD = f"{ONCE} --shard {{wildcards.shard}}"
+DRAW = FLOW.toy_command(PYTHON)
 
 
 wildcard_constraints:
@@ -40,8 +41,6 @@ rule toy:
     """Draw the embedded data set (config: toy; nothing where toy.train is 0)."""
     output:
         FLOW.toy_files(),
-    params:
-        **FLOW.toy_params(),
     log:
         FLOW.log("toy"),
     benchmark:
@@ -50,8 +49,10 @@ rule toy:
         "environment.yml"
     resources:
         mem_mb=1000,
+    params:
+        **FLOW.toy_params(),
     shell:
-        PYTHON + " -m sources.toy --out {params.root} --train {params.train} --val {params.val} --seed {params.seed}"
+        DRAW
 
 
 rule ingest:
@@ -60,8 +61,6 @@ rule ingest:
         FLOW.source_files(),
     output:
         FLOW.manifest("ingest"),
-    params:
-        **FLOW.params("ingest"),
     log:
         FLOW.log("ingest"),
     benchmark:
@@ -71,6 +70,8 @@ rule ingest:
     threads: 2
     resources:
         mem_mb=2000,
+    params:
+        **FLOW.params("ingest"),
     shell:
         ONCE
 
@@ -84,8 +85,6 @@ rule nouns:
         FLOW.manifest("ingest"),
     output:
         FLOW.each("nouns"),
-    params:
-        **FLOW.params("nouns"),
     log:
         FLOW.log("nouns", "{shard}"),
     benchmark:
@@ -94,6 +93,8 @@ rule nouns:
         "environment.yml"
     resources:
         mem_mb=1000,
+    params:
+        **FLOW.params("nouns"),
     shell:
         SHARD
 
@@ -105,8 +106,6 @@ rule gradcam:
         FLOW.each("nouns"),
     output:
         FLOW.each("gradcam"),
-    params:
-        **FLOW.params("gradcam"),
     log:
         FLOW.log("gradcam", "{shard}"),
     benchmark:
@@ -117,6 +116,8 @@ rule gradcam:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("gradcam"),
     shell:
         SHARD
 
@@ -130,8 +131,6 @@ rule selective_search:
         FLOW.manifest("ingest"),
     output:
         FLOW.each("selective_search"),
-    params:
-        **FLOW.params("selective_search"),
     log:
         FLOW.log("selective_search", "{shard}"),
     benchmark:
@@ -141,6 +140,8 @@ rule selective_search:
     threads: 2
     resources:
         mem_mb=1000,
+    params:
+        **FLOW.params("selective_search"),
     shell:
         SHARD
 
@@ -153,8 +154,6 @@ rule train_wspn:
         FLOW.every("selective_search"),
     output:
         FLOW.manifest("train_wspn"),
-    params:
-        **FLOW.params("train_wspn"),
     log:
         FLOW.log("train_wspn"),
     benchmark:
@@ -165,6 +164,8 @@ rule train_wspn:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("train_wspn"),
     shell:
         ONCE
 
@@ -177,8 +178,6 @@ rule propose:
         FLOW.manifest("train_wspn"),
     output:
         FLOW.each("propose"),
-    params:
-        **FLOW.params("propose"),
     log:
         FLOW.log("propose", "{shard}"),
     benchmark:
@@ -189,6 +188,8 @@ rule propose:
     resources:
         gpu=1,
         mem_mb=2000,
+    params:
+        **FLOW.params("propose"),
     shell:
         SHARD
 
@@ -205,8 +206,6 @@ rule select_boxes:
         FLOW.each("propose"),
     output:
         FLOW.each("select_boxes"),
-    params:
-        **FLOW.params("select_boxes"),
     log:
         FLOW.log("select_boxes", "{shard}"),
     benchmark:
@@ -215,6 +214,8 @@ rule select_boxes:
         "environment.yml"
     resources:
         mem_mb=1000,
+    params:
+        **FLOW.params("select_boxes"),
     shell:
         SHARD
 
@@ -227,8 +228,6 @@ rule segment:
         FLOW.each("select_boxes"),
     output:
         FLOW.each("segment"),
-    params:
-        **FLOW.params("segment"),
     log:
         FLOW.log("segment", "{shard}"),
     benchmark:
@@ -239,6 +238,8 @@ rule segment:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("segment"),
     shell:
         SHARD
 
@@ -250,8 +251,6 @@ rule pseudo_labels:
         FLOW.every("segment"),
     output:
         FLOW.manifest("pseudo_labels"),
-    params:
-        **FLOW.params("pseudo_labels"),
     log:
         FLOW.log("pseudo_labels"),
     benchmark:
@@ -260,6 +259,8 @@ rule pseudo_labels:
         "environment.yml"
     resources:
         mem_mb=1000,
+    params:
+        **FLOW.params("pseudo_labels"),
     shell:
         ONCE
 
@@ -271,8 +272,6 @@ rule embed_text:
     """The vocabulary's names as vectors."""
     output:
         FLOW.manifest("embed_text"),
-    params:
-        **FLOW.params("embed_text"),
     log:
         FLOW.log("embed_text"),
     benchmark:
@@ -281,6 +280,8 @@ rule embed_text:
         "environment.yml"
     resources:
         mem_mb=2000,
+    params:
+        **FLOW.params("embed_text"),
     shell:
         ONCE
 
@@ -293,8 +294,6 @@ rule train_detector:
         FLOW.manifest("embed_text"),
     output:
         FLOW.manifest("train_detector"),
-    params:
-        **FLOW.params("train_detector"),
     log:
         FLOW.log("train_detector"),
     benchmark:
@@ -305,6 +304,8 @@ rule train_detector:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("train_detector"),
     shell:
         ONCE
 
@@ -317,8 +318,6 @@ rule detect:
         FLOW.manifest("train_detector"),
     output:
         FLOW.each("detect"),
-    params:
-        **FLOW.params("detect"),
     log:
         FLOW.log("detect", "{shard}"),
     benchmark:
@@ -329,6 +328,8 @@ rule detect:
     resources:
         gpu=1,
         mem_mb=2000,
+    params:
+        **FLOW.params("detect"),
     shell:
         SHARD
 
@@ -347,8 +348,6 @@ rule evaluate_labels:
         FLOW.every("segment"),
     output:
         FLOW.manifest("evaluate_labels"),
-    params:
-        **FLOW.params("evaluate_labels"),
     log:
         FLOW.log("evaluate_labels"),
     benchmark:
@@ -359,6 +358,8 @@ rule evaluate_labels:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("evaluate_labels"),
     shell:
         ONCE
 
@@ -371,8 +372,6 @@ rule evaluate:
         FLOW.manifest("evaluate_labels"),
     output:
         FLOW.manifest("evaluate"),
-    params:
-        **FLOW.params("evaluate"),
     log:
         FLOW.log("evaluate"),
     benchmark:
@@ -381,6 +380,8 @@ rule evaluate:
         "environment.yml"
     resources:
         mem_mb=2000,
+    params:
+        **FLOW.params("evaluate"),
     shell:
         ONCE
 
@@ -394,8 +395,6 @@ rule report:
         FLOW.every("detect"),
     output:
         FLOW.manifest("report"),
-    params:
-        **FLOW.params("report"),
     log:
         FLOW.log("report"),
     benchmark:
@@ -404,6 +403,8 @@ rule report:
         "environment.yml"
     resources:
         mem_mb=1000,
+    params:
+        **FLOW.params("report"),
     shell:
         ONCE
 
@@ -422,8 +423,6 @@ rule pretrain_vlm:
     """The small ALBEF, on drawn scenes of its own."""
     output:
         FLOW.manifest("pretrain_vlm"),
-    params:
-        **FLOW.params("pretrain_vlm"),
     log:
         FLOW.log("pretrain_vlm"),
     benchmark:
@@ -434,6 +433,8 @@ rule pretrain_vlm:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("pretrain_vlm"),
     shell:
         ONCE
 
@@ -442,8 +443,6 @@ rule pretrain_backbone:
     """The small backbone, on single drawn objects."""
     output:
         FLOW.manifest("pretrain_backbone"),
-    params:
-        **FLOW.params("pretrain_backbone"),
     log:
         FLOW.log("pretrain_backbone"),
     benchmark:
@@ -454,5 +453,7 @@ rule pretrain_backbone:
     resources:
         gpu=1,
         mem_mb=4000,
+    params:
+        **FLOW.params("pretrain_backbone"),
     shell:
         ONCE

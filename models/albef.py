@@ -190,7 +190,9 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        raise CheckpointError(f"{path} can't be read as plain weights ({error}); it may need a newer download") from error
+        raise CheckpointError(
+            f"{path} can't be read as plain weights ({error}); it may need a newer download"
+        ) from error
     content = content.get("model", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path} holds no table of tensors, neither at its top nor under 'model'")
@@ -233,7 +235,9 @@ def _sizes(tensors: dict[str, Tensor], path: str | Path) -> dict:
             "masked_language": "text_encoder.cls.predictions.bias" in tensors,
         }
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{path} is no ALBEF checkpoint: no usable tensor {error}; wanted is ALBEF.pth or a fine-tuned sibling") from error
+        raise CheckpointError(
+            f"{path} is no ALBEF checkpoint: no usable tensor {error}; wanted is ALBEF.pth or a fine-tuned sibling"
+        ) from error
 
 
 def _check_fit(wanted: dict[str, Tensor], found: dict[str, Tensor], path: str | Path) -> None:

@@ -91,7 +91,9 @@ def build_backbone(
         missing = [key for key in found.missing_keys if not key.startswith("fc.")]
         if missing or found.unexpected_keys:
             faults = [f"missing {key}" for key in missing] + [f"unknown {key}" for key in found.unexpected_keys]
-            raise BackboneError(f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)")
+            raise BackboneError(
+                f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)"
+            )
     return (IntermediateLayerGetter(network, result) if result else network), channels, strides
 
 

@@ -107,9 +107,7 @@ class _Encoder(nn.Module):
 class BertModel(nn.Module):
     """BERT whose layers from `fusion_layer` on have cross-attention to image tokens."""
 
-    def __init__(
-        self, *, vocabulary, positions, width, layers, fusion_layer, heads, hidden, image_width
-    ):
+    def __init__(self, *, vocabulary, positions, width, layers, fusion_layer, heads, hidden, image_width):
         super().__init__()
         self.fusion_layer = fusion_layer
         self.embeddings = _Embeddings(vocabulary, positions, width)

@@ -24,9 +24,7 @@ def average_precision(
     gt = COCO()
     gt.dataset = {
         "info": {},
-        "images": [
-            {"id": image_number[i], "height": images[i][0], "width": images[i][1]} for i in sorted(images)
-        ],
+        "images": [{"id": image_number[i], "height": images[i][0], "width": images[i][1]} for i in sorted(images)],
         "categories": [{"id": i, "name": name} for name, i in number.items()],
         "annotations": [
             {

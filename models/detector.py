@@ -39,11 +39,16 @@ class _Sizes:
 
 
 _SIZES = {
-    "small": _Sizes(
-        ("1", "2", "3"), 96, False, (20, 40, 72), 256, (96, 96), {"training": 300, "testing": 100}, 96
-    ),
+    "small": _Sizes(("1", "2", "3"), 96, False, (20, 40, 72), 256, (96, 96), {"training": 300, "testing": 100}, 96),
     "resnet50": _Sizes(
-        ("0", "1", "2", "3"), 256, True, (32, 64, 128, 256, 512), 1024, (256,) * 4, {"training": 2000, "testing": 1000}, 512
+        ("0", "1", "2", "3"),
+        256,
+        True,
+        (32, 64, 128, 256, 512),
+        1024,
+        (256,) * 4,
+        {"training": 2000, "testing": 1000},
+        512,
     ),
 }
 
@@ -183,7 +188,9 @@ class OpenVocabularyMaskRCNN(nn.Module):
         scale = boxes.new_tensor([width / size[1], height / size[0]] * 2)
         found = {}
         for name, text in vocabularies.items():
-            scores, labels, index = _best(self.class_logits(embedding, text), boxes, score_threshold, nms_iou, max_detections)
+            scores, labels, index = _best(
+                self.class_logits(embedding, text), boxes, score_threshold, nms_iou, max_detections
+            )
             region = boxes[index]
             logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [region], [size])))
             region = region * scale

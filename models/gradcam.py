@@ -1,7 +1,7 @@
 """GradCAM over cross-attention, and iterative masking (Mask-free OVIS, Eqs. 1 to 4).
 
-    phi_t = X_t . max(dS / dX_t, 0)                                   (Eq. 3)
-    Phi_t = union over i = 1..G of IM(phi_t^i)                        (Eq. 4)
+phi_t = X_t . max(dS / dX_t, 0)                                   (Eq. 3)
+Phi_t = union over i = 1..G of IM(phi_t^i)                        (Eq. 4)
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,7 @@ def gradcam(
     """
     with torch.no_grad():
         image = model.encode_image(images)
-    return gradcam_encoded(
-        model, image, input_ids, attention_mask, layer, score=score, target_ids=target_ids
-    )[0]
+    return gradcam_encoded(model, image, input_ids, attention_mask, layer, score=score, target_ids=target_ids)[0]
 
 
 def gradcam_encoded(
@@ -53,7 +51,9 @@ def gradcam_encoded(
     layers = (layer,) if isinstance(layer, int) else tuple(layer)
     unknown = [i for i in layers if i not in model.fusion_layers]
     if unknown or not layers:
-        raise ValueError(f"layers {list(layers)}: cross-attention is in layers {list(model.fusion_layers)} of this model")
+        raise ValueError(
+            f"layers {list(layers)}: cross-attention is in layers {list(model.fusion_layers)} of this model"
+        )
     with torch.no_grad():
         text = model.encode_text(input_ids, attention_mask)
     with torch.enable_grad():
@@ -128,9 +128,7 @@ def iterative_gradcam(
     for _ in range(iterations):
         with torch.no_grad():
             image = model.encode_image(images)
-        by_token, logit = gradcam_encoded(
-            model, image, ids, attention_mask, layers, score=score, target_ids=targets
-        )
+        by_token, logit = gradcam_encoded(model, image, ids, attention_mask, layers, score=score, target_ids=targets)
         noun = normalise((by_token * nouns[:, :, None, None]).sum(1))
         maps.append(noun)
         logits.append(logit)

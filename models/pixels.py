@@ -18,5 +18,8 @@ def square(image: np.ndarray, size: int) -> Tensor:
 def normalise_colours(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """[..., 3, h, w] uint8 to float32 with the given mean and deviation, both for values 0..1."""
     shape = (3, 1, 1)
-    mean_, std_ = torch.tensor(mean, device=images.device).view(shape), torch.tensor(std, device=images.device).view(shape)
+    mean_, std_ = (
+        torch.tensor(mean, device=images.device).view(shape),
+        torch.tensor(std, device=images.device).view(shape),
+    )
     return (images.float() / 255 - mean_) / std_

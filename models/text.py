@@ -40,9 +40,7 @@ def encode(tokenizer, texts: list[str]) -> tuple[Tensor, Tensor, list[list[tuple
 
     Always padded to max_tokens, so that a caption's numbers don't depend on its neighbours; longer ones are cut.
     """
-    batch = tokenizer(
-        texts, padding="max_length", truncation=True, return_offsets_mapping=True, return_tensors="pt"
-    )
+    batch = tokenizer(texts, padding="max_length", truncation=True, return_offsets_mapping=True, return_tensors="pt")
     return batch["input_ids"], batch["attention_mask"], batch["offset_mapping"].tolist()
 
 

@@ -59,6 +59,7 @@ def mask_tokens(
     chance: [batch, tokens] in 0..1, zero for special and padding tokens. Returns masked ids and labels, -100 where
     nothing is asked.
     """
+
     def draw() -> Tensor:
         return torch.rand(input_ids.shape, generator=generator)
 

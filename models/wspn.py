@@ -1,7 +1,7 @@
 """The weakly-supervised proposal network (Mask-free OVIS, Eq. 5): two branches over pooled proposals, image labels only.
 
-    W = softmax over classes (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
-    L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
+W = softmax over classes (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
+L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
 """
 
 import torch
@@ -26,7 +26,9 @@ class WSPN(nn.Module):
     see build_backbone.
     """
 
-    def __init__(self, *, backbone: str, classes: int, hidden: int, min_size: int, weights: dict | None = None, frozen=True):
+    def __init__(
+        self, *, backbone: str, classes: int, hidden: int, min_size: int, weights: dict | None = None, frozen=True
+    ):
         super().__init__()
         self.transform = GeneralizedRCNNTransform(min_size, 4 * min_size, COLOUR_MEAN, COLOUR_STD, size_divisible=16)
         self.backbone, channels, strides = build_backbone(backbone, weights, frozen=frozen)

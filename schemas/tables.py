@@ -43,7 +43,11 @@ _PSEUDO_BOX = (
     ("coverage", pa.float32(), "share of the whole activation that lies inside, 0 to 1"),
 )
 _METRICS = _schema(
-    ("protocol", pa.string(), "constrained, generalized: detector; grounding, proposals, pseudo_labels: what precedes it"),
+    (
+        "protocol",
+        pa.string(),
+        "constrained, generalized: detector; grounding, proposals, pseudo_labels: what precedes it",
+    ),
     ("kind", pa.string(), "bbox, segm, or the map or proposals measured"),
     ("group", pa.string(), "base, novel, all"),
     ("metric", pa.string(), "AP, AP50, AP75, APs, APm, APl, AR100, recall, iou …"),

@@ -29,7 +29,9 @@ def _load(path: Path, keys: tuple[str, ...]) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}; set the ingest section of the config to the data set's files") from error
+        raise SourceError(
+            f"{path}: {error.strerror}; set the ingest section of the config to the data set's files"
+        ) from error
     except ValueError as error:
         raise SourceError(f"{path} is no JSON ({error}); fetch it again") from error
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
@@ -77,11 +79,15 @@ def read_split(root: Path, images: str, instances: str = "", captions: str = "")
                 path = str(PurePosixPath(images) / image["file_name"])
                 found.images[str(image["id"])] = (path, int(image["width"]), int(image["height"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise SourceError(f"{root / {'instances': instances, 'captions': captions}[name]}: an image lacks {error}") from error
+            raise SourceError(
+                f"{root / {'instances': instances, 'captions': captions}[name]}: an image lacks {error}"
+            ) from error
     for row in files.get("captions", {}).get("annotations", []):
         image_id, caption_id, text = str(row.get("image_id")), str(row.get("id")), str(row.get("caption") or "").strip()
         if image_id not in found.images:
-            found.faults.append((image_id, "absent_image", f"caption {caption_id} is of an image not listed", caption_id))
+            found.faults.append(
+                (image_id, "absent_image", f"caption {caption_id} is of an image not listed", caption_id)
+            )
         elif not text:
             found.faults.append((image_id, "empty_caption", f"caption {caption_id} has no words", caption_id))
         else:

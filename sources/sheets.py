@@ -20,10 +20,10 @@ def boxes(image: np.ndarray, xyxy: np.ndarray, chosen: np.ndarray | None) -> np.
     """Proposals in thin white, the chosen one in thick green."""
     drawn = image.copy()
     for box in xyxy:
-        x0, y0, x1, y1 = (int(round(float(v))) for v in box)
+        x0, y0, x1, y1 = (round(float(v)) for v in box)
         cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), WHITE, 1)
     if chosen is not None:
-        x0, y0, x1, y1 = (int(round(float(v))) for v in chosen)
+        x0, y0, x1, y1 = (round(float(v)) for v in chosen)
         cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), GREEN, 2)
     return drawn
 

@@ -101,7 +101,9 @@ def _paint(canvas, alpha, category, colour, center, size, angle, flip, rng):
     height, width = alpha.shape
     roles = {
         "m": _rgb(colour),
-        "a": _rgb(np.array([(colour[0] + rng.integers(40, 140)) % 180, rng.integers(100, 230), rng.integers(120, 240)])),
+        "a": _rgb(
+            np.array([(colour[0] + rng.integers(40, 140)) % 180, rng.integers(100, 230), rng.integers(120, 240)])
+        ),
         "d": _rgb(np.array([rng.integers(180), rng.integers(0, 80), rng.integers(15, 70)])),
         "w": _rgb(np.array([rng.integers(180), rng.integers(0, 45), rng.integers(205, 255)])),
     }
@@ -117,7 +119,7 @@ def _paint(canvas, alpha, category, colour, center, size, angle, flip, rng):
         value = 0 if role == "-" else 255
         rgb = (0.0, 0.0, 0.0) if role == "-" else tuple(float(c) for c in roles[role])
         if line:
-            thickness = max(int(round(line * size.min())), SUPERSAMPLING)
+            thickness = max(round(line * size.min()), SUPERSAMPLING)
             cv2.polylines(alpha, pixels, False, value, thickness)
             cv2.polylines(layer, pixels, False, rgb, thickness)
         else:
@@ -144,7 +146,9 @@ def _background(height: int, width: int, rng: np.random.Generator) -> np.ndarray
         elif kind == 1:
             cv2.ellipse(canvas, (x, y), (w // 2 + 1, h // 2 + 1), float(rng.random() * 180), 0, 360, rgb, -1)
         else:
-            cv2.line(canvas, (x, y), (int(rng.integers(width)), int(rng.integers(height))), rgb, int(rng.integers(1, 7)))
+            cv2.line(
+                canvas, (x, y), (int(rng.integers(width)), int(rng.integers(height))), rgb, int(rng.integers(1, 7))
+            )
     return canvas * _texture(height, width, rng, 0.14)
 
 
@@ -259,7 +263,10 @@ def write_split(root: Path, split: str, count: int, seed: int) -> None:
         for i, (text, _) in enumerate(scene.captions):
             captions.append({"id": image_id * 10 + i, "image_id": image_id, "caption": text})
     categories = [{"id": i, "name": name, "supercategory": "drawn"} for name, i in category_ids.items()]
-    for kind, rows in (("instances", {"annotations": instances, "categories": categories}), ("captions", {"annotations": captions})):
+    for kind, rows in (
+        ("instances", {"annotations": instances, "categories": categories}),
+        ("captions", {"annotations": captions}),
+    ):
         text = json.dumps({"images": images, **rows})
         (root / "annotations" / f"{kind}_{split}.json").write_text(text)
 
@@ -279,7 +286,9 @@ def main() -> None:
         write_split(draft, "val", args.val, args.seed)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        sys.exit(f"cannot write the embedded data set to {args.out}: {error.strerror}; free some space or change source.root")
+        sys.exit(
+            f"cannot write the embedded data set to {args.out}: {error.strerror}; free some space or change source.root"
+        )
     shutil.rmtree(args.out, ignore_errors=True)
     draft.rename(args.out)
 

@@ -111,7 +111,7 @@ def words() -> list[str]:
 
     nouns = {noun for name in CATEGORIES for noun in (name, *SYNONYMS.get(name, ()))}
     found = set(nouns) | {IRREGULAR_PLURALS[noun] for noun in nouns if noun in IRREGULAR_PLURALS}
-    colours = "black white grey brown red orange yellow green blue purple pink".split()
+    colours = ["black", "white", "grey", "brown", "red", "orange", "yellow", "green", "blue", "purple", "pink"]
     found |= {*colours, *SIZES, *NUMBERS.values(), "some", "several", "a", "an", "pair", "of"}
     for phrase in (*PLACES, *OPENINGS, *LINKS):
         found |= set(phrase.replace(",", " ").split())

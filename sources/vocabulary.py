@@ -39,7 +39,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
         synonyms = {name: tuple(words) for name, words in content.get("synonyms", {}).items()}
         ignore = tuple(content.get("ignore", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VocabularyError(f"{path} is no vocabulary file: {error!r}; wanted a JSON object with a list 'base'") from error
+        raise VocabularyError(
+            f"{path} is no vocabulary file: {error!r}; wanted a JSON object with a list 'base'"
+        ) from error
     names = base + novel
     faults = [f"{name!r} stands twice" for name in sorted({name for name in names if names.count(name) > 1})]
     faults += [f"synonyms of {name!r}, which is no category" for name in synonyms if name not in names]

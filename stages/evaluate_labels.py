@@ -24,7 +24,7 @@ def run(job) -> None:
     import numpy as np
 
     from models.coco_scores import average_precision
-    from models.label_scores import box_recall, covered, decode, iou, map_mask, points_at, pointing_chance
+    from models.label_scores import box_recall, covered, decode, iou, map_mask, pointing_chance, points_at
     from sources.vocabulary import read_vocabulary
     from store.progress import progress
 
@@ -74,8 +74,12 @@ def run(job) -> None:
         labels.append(row | {"bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]})
         if key in objects:
             mask = decode(row["segmentation"])
-            note("pseudo_labels", "mask", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key]))
-            note("pseudo_labels", "box", key[1], "recall50", max(box_recall(box[None], o["bbox"]) for o in objects[key]))
+            note(
+                "pseudo_labels", "mask", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key])
+            )
+            note(
+                "pseudo_labels", "box", key[1], "recall50", max(box_recall(box[None], o["bbox"]) for o in objects[key])
+            )
         else:
             note("pseudo_labels", "mask", key[1], "iou", 0.0)
     with job.writer("label_metrics") as writer:

@@ -37,7 +37,10 @@ def run(job) -> None:
     kept = {}
     with ProcessPoolExecutor(job.threads) as pool:
         seen = progress(
-            pool.map(inspect_image, tasks, chunksize=32), description="looking at pictures", unit="image", total=len(tasks)
+            pool.map(inspect_image, tasks, chunksize=32),
+            description="looking at pictures",
+            unit="image",
+            total=len(tasks),
         )
         for image_id, found in zip(order, seen):
             split, path, width, height = images[image_id]

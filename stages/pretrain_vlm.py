@@ -114,9 +114,7 @@ def run(job) -> None:
         ordinary = (input_ids >= len(SPECIAL)).float()
         chance = torch.where(is_noun[input_ids], p.noun_mask_probability, p.mask_probability) * ordinary
         masked, labels = mask_tokens(input_ids, chance, SPECIAL.index("[MASK]"), len(vocabulary), generator)
-        mlm, mlm_accuracy = masked_language(
-            model, image, masked.to(job.device), attention, labels.to(job.device)
-        )
+        mlm, mlm_accuracy = masked_language(model, image, masked.to(job.device), attention, labels.to(job.device))
         return {
             "loss": itc + itm + mlm,
             "itc": itc.detach(),
@@ -141,7 +139,10 @@ def run(job) -> None:
         clip=1.0,
     )
     settings = {"vision_heads": p.heads, "text_heads": p.heads, "image_cls_visible": p.image_cls_visible}
-    tensors = {name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
     job.save_checkpoint(tensors, {"albef": json.dumps(settings), "vocabulary": json.dumps(vocabulary)})
     job.save_curve(curve)
 

@@ -2,9 +2,7 @@
 
 from store.stage import Stage
 
-STAGE = Stage(
-    name="pseudo_labels", reads=("images", "pseudo_masks"), writes=("pseudo_labels",), files=("vocabulary",)
-)
+STAGE = Stage(name="pseudo_labels", reads=("images", "pseudo_masks"), writes=("pseudo_labels",), files=("vocabulary",))
 
 
 def run(job) -> None:

@@ -2,9 +2,7 @@
 
 from store.stage import Stage
 
-STAGE = Stage(
-    name="segment", reads=("images", "gradcam", "pseudo_boxes"), writes=("pseudo_masks",), per="shard"
-)
+STAGE = Stage(name="segment", reads=("images", "gradcam", "pseudo_boxes"), writes=("pseudo_masks",), per="shard")
 
 
 def run(job) -> None:

@@ -32,7 +32,11 @@ def run(job) -> None:
         named.setdefault(row["image_id"], set()).add(row["category"])
     paths = {row["image_id"]: row["path"] for row in job.rows("images", ["image_id", "path"])}
     data = [
-        (paths[row["image_id"]], torch.tensor(row["boxes"]), torch.tensor([float(c in named[row["image_id"]]) for c in base]))
+        (
+            paths[row["image_id"]],
+            torch.tensor(row["boxes"]),
+            torch.tensor([float(c in named[row["image_id"]]) for c in base]),
+        )
         for row in job.rows("proposals", ["image_id", "boxes"])
         if named.get(row["image_id"], set()) & set(base)
     ]

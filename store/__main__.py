@@ -88,7 +88,9 @@ def verify(args) -> None:
                 run.manifest_path(manifest.stage, manifest.shard).unlink()
             broken += lost
     if broken and not args.repair:
-        raise UserError(f"{len(broken)} blobs are broken or missing; --repair removes them, then snakemake makes them again")
+        raise UserError(
+            f"{len(broken)} blobs are broken or missing; --repair removes them, then snakemake makes them again"
+        )
     print(f"{len(files)} blobs checked, {len(broken)} broken or missing")
 
 

@@ -107,9 +107,13 @@ class Blobs:
         """
         path = self.path(digest, suffix)
         if not self.has(digest, suffix, size):
-            raise UserError(f"{path} is missing or cut short; run `python -m store verify --repair`, then snakemake again")
+            raise UserError(
+                f"{path} is missing or cut short; run `python -m store verify --repair`, then snakemake again"
+            )
         if whole and file_digest(path) != digest:
-            raise UserError(f"{path} does not hold what its name says; run `python -m store verify --repair`, then snakemake again")
+            raise UserError(
+                f"{path} does not hold what its name says; run `python -m store verify --repair`, then snakemake again"
+            )
         return path
 
     def link(self, digest: str, target: Path) -> None:
@@ -118,5 +122,5 @@ class Blobs:
         source = os.path.relpath(self.path(digest, target.suffix), target.parent)
         draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
         draft.unlink(missing_ok=True)
-        os.symlink(source, draft)
+        draft.symlink_to(source)
         os.replace(draft, target)

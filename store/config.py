@@ -1,7 +1,7 @@
 """The configuration: read, filled with defaults, and checked against schemas/config.schema.yaml before anything runs."""
 
 import difflib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -18,7 +18,7 @@ class ConfigError(UserError):
     """A key that does not exist, or a value of the wrong type or range."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def schema() -> dict:
     """The JSON schema of the whole configuration."""
     return yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
@@ -57,7 +57,13 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "required":
         return f"{place + ': ' if place else ''}{error.message}"
     meaning = error.schema.get("description", "")
-    allowed = {"type": "of type", "enum": "one of", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above"}
+    allowed = {
+        "type": "of type",
+        "enum": "one of",
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "above",
+    }
     wanted = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
     return f"{place} is {error.instance!r}, wanted {wanted}" + (f" ({meaning})" if meaning else "")
 

@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +21,11 @@ def _strip_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 node.body = node.body[1:] or [ast.Pass()]
 
 
@@ -36,7 +40,7 @@ def _imports(tree: ast.AST) -> set[str]:
     return {name for name in names if name.split(".")[0] in ROOMS}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(file: Path) -> tuple[str, frozenset[str]]:
     """A file's code as text without comments and docstrings, and the project names it imports."""
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))

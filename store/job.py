@@ -1,6 +1,7 @@
 """What a running stage holds: its parameters, inputs, outputs, rejects, random numbers and scratch folder."""
 
 import hashlib
+import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.tables import CURVE, REJECTS, TABLES
-from store.blobs import Blobs
 from store.errors import UserError
 from store.manifest import Output
 from store.tables import TableWriter, read_rows
@@ -54,8 +54,16 @@ class Job:
         return [self._blobs.path(output.digest, output.suffix) for output in self._inputs[artifact]]
 
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict]:
-        """The rows of an input table, in bounded memory; lists of numbers come as arrays."""
-        return read_rows(self.paths(table), columns)
+        """The rows of an input table, in bounded memory; lists of numbers come as arrays.
+
+        A table split by image comes in the order of the image ids, whatever the number of its shards.
+        """
+        if TABLES[table].per == "run":
+            return read_rows(self.paths(table), columns)
+        if columns is not None and "image_id" not in columns:
+            raise ValueError("a table split by image is read with its image_id")
+        shards = [read_rows([path], columns) for path in self.paths(table)]
+        return heapq.merge(*shards, key=lambda row: row["image_id"])
 
     def count(self, table: str) -> int:
         """Rows of an input table."""

@@ -95,7 +95,9 @@ class Run:
         stage, per = producer(artifact)
         wanted = [shard] if per == "shard" and shard != "all" else None
         found = []
-        names = ["all"] if self.manifest_path(stage, "all").exists() or per == "run" else wanted or map(str, range(shards))
+        names = (
+            ["all"] if self.manifest_path(stage, "all").exists() or per == "run" else wanted or map(str, range(shards))
+        )
         for name in names:
             manifest = self.read_manifest(stage, name)
             if manifest is None:

@@ -25,9 +25,17 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
     mask, cam = (_value(m, "pseudo_labels", kind, "all", "iou") for kind in ("mask", "gradcam"))
     own = _value(m, "pseudo_labels", "segm", "novel", "AP50")
     lines = [
-        ("pointing, the run's score", f"{_value(m, 'grounding', 'run', 'all', 'pointing'):.3f} (chance {chance:.3f})", "0.80"),
+        (
+            "pointing, the run's score",
+            f"{_value(m, 'grounding', 'run', 'all', 'pointing'):.3f} (chance {chance:.3f})",
+            "0.80",
+        ),
         ("pointing, S the match logit", f"{_value(m, 'grounding', 'itm', 'all', 'pointing'):.3f}", "0.65"),
-        (f"share of the object covered, {coverages[-1]} against {coverages[0]}", f"{last:.3f} against {first:.3f}", "+0.05"),
+        (
+            f"share of the object covered, {coverages[-1]} against {coverages[0]}",
+            f"{last:.3f} against {first:.3f}",
+            "+0.05",
+        ),
         (
             "recall at IoU 0.5 of 50 boxes, novel: WSPN against selective search",
             f"{recall['wspn']:.3f} against {recall['selective_search']:.3f}",
@@ -40,7 +48,9 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
         for kind, word in (("segm", "mask"), ("bbox", "box")):
             for group in ("novel", "base", "all"):
                 value = _value(m, protocol, kind, group, "AP50")
-                goal = "25, above the pseudo-labels" if (protocol, kind, group) == ("generalized", "segm", "novel") else ""
+                goal = (
+                    "25, above the pseudo-labels" if (protocol, kind, group) == ("generalized", "segm", "novel") else ""
+                )
                 if value == value:
                     lines.append((f"detector, {group} {word} AP50, {protocol}", f"{value:.1f}", goal))
     return lines

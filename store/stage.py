@@ -12,7 +12,6 @@ Stages import torch and what needs it inside run, so that a memo hit takes a fra
 
 import argparse
 import errno
-import json
 import logging
 import os
 import shutil
@@ -23,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.tables import TABLES
+from store.arguments import flatten, stage_arguments
 from store.blobs import Blobs, file_digest, write_atomically
-from store.config import load, section_schema
 from store.errors import UserError, is_for_user
-from store.fingerprint import ROOT, fingerprint
+from store.fingerprint import fingerprint
 from store.manifest import Manifest, Output, Run, action_key
 
 log = logging.getLogger("cap2mask")
@@ -56,7 +55,7 @@ class Stage:
 
     def main(self, run) -> None:
         """Command line of the stage; exits 1 with one line on a user's mistake."""
-        args = self._arguments()
+        args = stage_arguments(self.name, self.reads, self.writes, self.per)
         _start_log(args.log)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         began = time.monotonic()
@@ -67,39 +66,13 @@ class Stage:
             sys.exit(f"{self.name}: {_message(error)}")
         log.info("%s %s: %.1f s", self.name, args.shard, time.monotonic() - began)
 
-    def _arguments(self) -> argparse.Namespace:
-        parser = argparse.ArgumentParser(
-            prog=f"python -m {self.module}",
-            description=sys.modules["__main__"].__doc__,
-            epilog=f"reads: {', '.join(self.reads) or 'nothing of the run'}. "
-            f"writes: {', '.join(self.writes)}. parameters default to what --configfile says.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.add_argument("--configfile", type=Path, default=ROOT / "config" / "config.yaml", help="default %(default)s")
-        parser.add_argument("--run", help="name of the run (default: the config's)")
-        parser.add_argument("--data", type=Path, default=Path("data"), help="folder of store, actions and runs")
-        parser.add_argument("--shard", default="all" if self.per != "shard" else "0", help="default %(default)s")
-        parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
-        parser.add_argument("--device", help="auto, cpu or cuda (default: the config's)")
-        parser.add_argument("--log", type=Path, help="also write the log to this file")
-        parser.add_argument("--recompute", action="store_true", help="run even where the memo holds the result")
-        parser.add_argument("--verify", action="store_true", help="check the digests of all inputs before reading")
-        group = parser.add_argument_group("parameters")
-        for name, rules in _flat_parameters(section_schema(self.name)):
-            kind = rules.get("type", "any")
-            about = f"{rules.get('description', '')} ({kind}, default {json.dumps(rules.get('default'))})".replace("%", "%%")
-            group.add_argument(f"--{name.replace('_', '-')}", dest=f"p:{name}", metavar="VALUE", help=about)
-        args = parser.parse_args()
-        args.config = _settings(args, self.name)
-        return args
-
     def _execute(self, run, args: argparse.Namespace) -> None:
         config = args.config
         params = config.get(self.name, {})
         code = fingerprint(self.module)
         shards = config["shards"]
-        blobs, folder = Blobs(args.data), Run(args.data, config["run"])
-        inputs = {name: folder.outputs_of(name, args.shard, shards) for name in self.reads}
+        blobs, folder = Blobs(args.data), Run(args.data, args.into)
+        inputs = {name: Run(args.data, config["run"]).outputs_of(name, args.shard, shards) for name in self.reads}
         for outputs in inputs.values():
             for output in outputs:
                 blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
@@ -117,7 +90,9 @@ class Stage:
             write_atomically(memo, manifest.to_json())
         else:
             log.info("%s %s: nothing new, linked what is known", self.name, args.shard)
-        manifest = Manifest(**{**manifest.__dict__, "shard": args.shard, "outputs": _renamed(manifest, self, args.shard)})
+        manifest = Manifest(
+            **{**manifest.__dict__, "shard": args.shard, "outputs": _renamed(manifest, self, args.shard)}
+        )
         _publish(manifest, folder, blobs, shards)
         _check_rejects(manifest, config["max_reject_fraction"], folder)
         write_atomically(folder.manifest_path(self.name, args.shard), manifest.to_json())
@@ -138,7 +113,7 @@ class Stage:
 
     def _params_in_key(self, params: dict) -> dict:
         """The section without the names of files, which count by content."""
-        flat = dict(_flatten(params))
+        flat = dict(flatten(params))
         return {name: value for name, value in flat.items() if name not in (*self.files, *self.root_files)}
 
     def _compute(self, run, args, params, inputs, files, blobs, key, code, in_key, digests) -> Manifest:
@@ -191,45 +166,6 @@ def content_digest(path: Path) -> str:
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\n{file_digest(file)}\n".encode())
     return digest.hexdigest()
-
-
-def _flatten(params: dict, prefix: str = ""):
-    for name, value in params.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _flat_parameters(rules: dict, prefix: str = ""):
-    for name, rule in rules.get("properties", {}).items():
-        if rule.get("type") == "object":
-            yield from _flat_parameters(rule, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", rule
-
-
-def _settings(args: argparse.Namespace, stage: str) -> dict:
-    """The configuration file, and the flags over it."""
-    import yaml
-
-    from store.config import checked
-
-    try:
-        config = load(args.configfile)
-        given = {name[2:]: value for name, value in vars(args).items() if name.startswith("p:") and value is not None}
-        for name, value in given.items():
-            *above, last = name.split(".")
-            section = config.setdefault(stage, {})
-            for part in above:
-                section = section.setdefault(part, {})
-            section[last] = yaml.safe_load(value)
-        for name in ("run", "device"):
-            if getattr(args, name):
-                config[name] = getattr(args, name)
-        return checked(config)
-    except UserError as error:
-        sys.exit(f"{stage}: {error}")
 
 
 def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
@@ -301,9 +237,10 @@ def _message(error: Exception) -> str:
     """An exception as one line for the user."""
     if is_for_user(error):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = error.filename or "the disk"
-        return f"no space left at {place}; free some (`python -m store gc` removes what no run uses) and run again: all finished stages are kept"
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or "os error 28" in str(error) or "os error 27" in str(error):
+        return (
+            "the disk is full (or a limit on file sizes reached) while writing below the data folder; free some space "
+            "(`python -m store gc` removes what no run uses) and run again: all finished stages are kept"
+        )
     return f"unexpected {type(error).__name__}: {error}; the log holds the traceback (please report it)"
-
-

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
+import shlex
 from pathlib import Path
 
 from store.blobs import write_atomically
 from store.config import checked
-from store.fingerprint import fingerprint
+from store.fingerprint import ROOT, fingerprint
 
 
 class Workflow:
@@ -48,12 +49,13 @@ class Workflow:
         return self.source_files() if self.config["toy"]["train"] else []
 
     def toy_params(self) -> dict:
-        return {
-            "root": self.config["root"],
-            "seed": self.config["seed"],
-            "code": fingerprint("sources.toy"),
-            **self.config["toy"],
-        }
+        return {"drawn": self.config["toy"], "seed": self.config["seed"], "code": fingerprint("sources.toy")}
+
+    def toy_command(self, python: str) -> str:
+        """The command line that draws the embedded data set."""
+        root, toy, seed = self.config["root"], self.config["toy"], self.config["seed"]
+        sizes = f"--train {toy['train']} --val {toy['val']} --seed {seed}"
+        return f"{_importing(python)} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
 
     def source_files(self) -> list[str]:
         """The data set's files that ingest depends on."""
@@ -67,6 +69,7 @@ class Workflow:
         files = {value: _state(value) for value in section.values() if isinstance(value, str) and "/" in value}
         files[self.config["vocabulary"]] = _state(self.config["vocabulary"])
         return {
+            "stage": stage,
             "section": json.dumps(section, sort_keys=True),
             "seed": self.config["seed"],
             "shards": self.config["shards"],
@@ -84,7 +87,12 @@ class Workflow:
         file = Path(self.data) / "configs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         if not file.exists():
             write_atomically(file, text)
-        return f"{python} -m stages.{{rule}} --configfile {file} --data {self.data} --threads {{threads}} --log {{log}}"
+        return f"{_importing(python)} -m stages.{{params.stage}} --configfile {file} --data {self.data} --threads {{threads}} --log {{log}}"
+
+
+def _importing(python: str) -> str:
+    """The interpreter, told where the project is when Snakemake works in another folder."""
+    return python if Path.cwd() == ROOT else f"PYTHONPATH={shlex.quote(str(ROOT))} {python}"
 
 
 def _state(path: str) -> str:
@@ -94,5 +102,3 @@ def _state(path: str) -> str:
     except OSError:
         return "absent"
     return f"{status.st_size} {status.st_mtime_ns}"
-
-

@@ -1,0 +1,118 @@
+"""Shared pieces of the tests: a miniature of the whole pipeline, run once a session."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+MINIATURE = {
+    "run": "mini",
+    "root": "data/toy",
+    "vocabulary": str(ROOT / "data/splits/toy.json"),
+    "toy": {"train": 10, "val": 6},
+    "ingest": {
+        split: {
+            "images": split,
+            "instances": f"annotations/instances_{split}.json",
+            "captions": f"annotations/captions_{split}.json",
+        }
+        for split in ("train", "val")
+    },
+    "gradcam": {
+        "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
+        "image_size": 96,
+        "max_tokens": 32,
+        "score": "mlm",
+        "layers": [2, 3],
+        "batch": 16,
+    },
+    "selective_search": {"base_k": 100, "min_side": 8, "max_boxes": 200},
+    "train_wspn": {
+        "backbone": "small",
+        "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
+        "min_size": 128,
+        "boxes": 32,
+        "steps": 4,
+        "batch": 2,
+        "optimizer": "adamw",
+        "hidden": 32,
+    },
+    "segment": {"side": 24, "channels": 8, "steps": 8, "background": "frame", "batch": 8},
+    "embed_text": {"weights": str(ROOT / "data/weights/albef_toy.safetensors"), "image_size": 96},
+    "train_detector": {
+        "backbone": "small",
+        "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
+        "min_size": 128,
+        "max_size": 160,
+        "steps": 4,
+        "batch": 2,
+        "optimizer": "adamw",
+        "warmup": 0,
+    },
+    "detect": {"score_threshold": 0.01, "max_detections": 5},
+    "evaluate_labels": {
+        "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
+        "image_size": 96,
+        "max_tokens": 32,
+        "layers": [2, 3],
+        "batch": 16,
+    },
+    "report": {"scenes": 2},
+}
+
+
+class Project:
+    """A folder with a configuration, in which snakemake and stages run."""
+
+    def __init__(self, folder: Path, config: dict):
+        self.folder, self.config = folder, config
+        (folder / "config").mkdir(parents=True, exist_ok=True)
+        self.write_config()
+
+    def write_config(self) -> None:
+        (self.folder / "config" / "config.yaml").write_text(yaml.safe_dump(self.config))
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "data" / "runs" / self.config["run"]
+
+    def snakemake(self, *args: str, check: bool = True) -> str:
+        """Run snakemake here; its output."""
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *args]
+        return self._call(command, check)
+
+    def stage(self, name: str, *args: str, check: bool = True) -> str:
+        """Run one stage by hand; its output."""
+        config = str(self.folder / "config" / "config.yaml")
+        return self._call([sys.executable, "-m", f"stages.{name}", "--configfile", config, *args], check)
+
+    def store(self, *args: str, check: bool = True) -> str:
+        return self._call([sys.executable, "-m", "store", *args], check)
+
+    def _call(self, command: list[str], check: bool) -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        text = done.stdout + done.stderr
+        assert not check or done.returncode == 0, text
+        assert check or done.returncode != 0, f"should have failed:\n{text}"
+        return text
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory) -> Project:
+    """The whole pipeline on ten scenes and a few steps."""
+    project = Project(tmp_path_factory.mktemp("mini"), MINIATURE)
+    project.snakemake()
+    return project
+
+
+@pytest.fixture()
+def project(tmp_path) -> Project:
+    """An empty folder with the miniature's configuration."""
+    return Project(tmp_path, yaml.safe_load(yaml.safe_dump(MINIATURE)))

@@ -1,0 +1,217 @@
+"""What a user can get wrong ends in a reject row or one line, and loses nothing that was made."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+
+
+def write_coco(folder, captions=None, size=(64, 48)):
+    """Two training pictures and one for validation, with captions, in the miniature's layout."""
+    rng = np.random.default_rng(0)
+    (folder / "annotations").mkdir(parents=True)
+    for split, ids in (("train", (1, 2)), ("val", (3,))):
+        (folder / split).mkdir()
+        images = []
+        for i in ids:
+            picture = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+            Image.fromarray(picture).resize(size, Image.Resampling.NEAREST).save(folder / split / f"{i}.jpg")
+            images.append({"id": i, "file_name": f"{i}.jpg", "width": size[0], "height": size[1]})
+        rows = [{"id": 10 * i, "image_id": i, "caption": (captions or {}).get(i, "a cat and a cup")} for i in ids]
+        truth = [
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 1,
+                "bbox": [4, 4, 20, 20],
+                "area": 400,
+                "iscrowd": 0,
+                "segmentation": [[4, 4, 24, 4, 24, 24, 4, 24]],
+            }
+            for i in ids
+        ]
+        save(folder, f"captions_{split}", {"images": images, "annotations": rows})
+        save(
+            folder,
+            f"instances_{split}",
+            {"images": images, "annotations": truth, "categories": [{"id": 1, "name": "cat"}]},
+        )
+    return folder
+
+
+def save(folder, name, content):
+    (folder / "annotations" / f"{name}.json").write_text(json.dumps(content))
+
+
+def load(folder, name):
+    return json.loads((folder / "annotations" / f"{name}.json").read_text())
+
+
+def rejects(project, stage):
+    return pd.read_parquet(project.run / stage / "_rejects").set_index("image_id").reason.to_dict()
+
+
+@pytest.fixture()
+def small(project):
+    """The miniature's configuration over write_coco's folder; every share of rejects allowed."""
+    project.config |= {"toy": {"train": 0, "val": 0}, "max_reject_fraction": 1.0}
+    project.write_config()
+    project.source = write_coco(project.folder / "data" / "toy")
+    return project
+
+
+def test_truncated_missing_and_escaping_pictures_are_rejects(small):
+    content = load(small.source, "captions_train")
+    outside = small.folder / "secret.jpg"
+    (small.source / "train" / "1.jpg").rename(outside)
+    for i, name in ((5, "../../../secret.jpg"), (6, "link.jpg"), (7, "gone.jpg")):
+        content["images"].append({"id": i, "file_name": name, "width": 64, "height": 48})
+    (small.source / "train" / "link.jpg").symlink_to(outside)
+    whole = (small.source / "train" / "2.jpg").read_bytes()
+    (small.source / "train" / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    save(small.source, "captions_train", content)
+    small.stage("ingest")
+    assert rejects(small, "ingest") == {
+        "1": "missing_image",
+        "2": "broken_image",
+        "5": "outside_root",
+        "6": "outside_root",
+        "7": "missing_image",
+    }
+    assert list(pd.read_parquet(small.run / "images").image_id) == ["3"]
+
+
+def test_too_many_rejects_fail_the_stage_and_say_where_to_look(small):
+    (small.source / "train" / "1.jpg").unlink()
+    small.config["max_reject_fraction"] = 0.01
+    small.write_config()
+    said = small.stage("ingest", check=False)
+    assert "1 missing_image" in said and "max_reject_fraction" in said and "_rejects" in said
+    assert "Traceback" not in said
+    assert rejects(small, "ingest") == {"1": "missing_image"}
+    small.config["max_reject_fraction"] = 1.0
+    small.write_config()
+    assert "nothing new" in small.stage("ingest"), "what was made must not be made again"
+
+
+def test_an_annotation_of_an_absent_image_and_an_empty_caption_are_rejects(small):
+    content = load(small.source, "instances_train")
+    content["annotations"].append(content["annotations"][0] | {"id": 99, "image_id": 404})
+    save(small.source, "instances_train", content)
+    captions = load(small.source, "captions_train")
+    captions["annotations"][0]["caption"] = "  "
+    save(small.source, "captions_train", captions)
+    small.stage("ingest")
+    assert rejects(small, "ingest") == {"404": "absent_image", "1": "empty_caption"}
+
+
+def test_a_caption_without_a_known_noun_is_an_uncounted_reject(small):
+    captions = load(small.source, "captions_train")
+    captions["annotations"][0]["caption"] = "a quiet evening"
+    save(small.source, "captions_train", captions)
+    small.config["max_reject_fraction"] = 0.0
+    small.write_config()
+    small.stage("ingest")
+    small.stage("nouns")
+    assert rejects(small, "nouns") == {"1": "no_known_noun"}
+
+
+def test_a_noun_that_the_tokenizer_cuts_away_is_a_reject(small):
+    captions = load(small.source, "captions_train")
+    captions["annotations"][0]["caption"] = "a small " * 20 + "cat"
+    save(small.source, "captions_train", captions)
+    for stage in ("ingest", "nouns", "gradcam"):
+        small.stage(stage)
+    assert rejects(small, "gradcam")["1"] == "noun_cut_away"
+
+
+def test_an_image_without_proposals_is_a_reject(small):
+    plain = Image.new("RGB", (64, 48), (90, 90, 90))
+    plain.save(small.source / "train" / "1.jpg")
+    small.config["selective_search"]["min_side"] = 30
+    small.write_config()
+    small.stage("ingest")
+    small.stage("selective_search")
+    assert rejects(small, "selective_search")["1"] == "no_proposal"
+
+
+def test_a_missing_file_names_the_config_key(small):
+    small.stage("ingest")
+    small.stage("nouns")
+    said = small.stage("gradcam", "--weights", "weights/ALBEF.pth", check=False)
+    assert "weights/ALBEF.pth is not there" in said and "gradcam.weights" in said and "Traceback" not in said
+
+
+def test_damaged_json_is_one_line(small):
+    (small.source / "annotations" / "captions_train.json").write_text("{")
+    said = small.stage("ingest", check=False)
+    assert "captions_train.json is no JSON" in said and "Traceback" not in said
+
+
+def test_a_missing_input_names_the_rule_to_run(small):
+    said = small.stage("gradcam", check=False)
+    assert "--until ingest" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("gradcam={iteratons: 1}", "unknown key gradcam.iteratons: did you mean iterations?"),
+        ("gradcam={iterations: three}", "gradcam.iterations is 'three', wanted of type integer"),
+        ("segmnt={side: 3}", "unknown key segmnt: did you mean segment?"),
+        ("propose={top_k: 0}", "propose.top_k is 0, wanted at least 1"),
+    ],
+)
+def test_a_wrong_key_or_value_stops_before_anything_runs(project, override, told):
+    said = project.snakemake("--config", override, check=False)
+    assert told in said
+    assert not (project.folder / "data" / "runs").exists()
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_made(miniature):
+    before = {file.name for file in (miniature.folder / "data" / "store").rglob("*.parquet")}
+    config = str(miniature.folder / "config" / "config.yaml")
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+    limited += "sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "stages.segment", "--configfile", config, "--steps", "2"],
+        cwd=miniature.folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert {file.name for file in (miniature.folder / "data" / "store").rglob("*.parquet")} == before
+    assert not list((miniature.folder / "data" / "store" / "drafts").iterdir())
+
+
+def test_a_killed_stage_can_be_started_again(miniature):
+    manifest = miniature.run / "manifests" / "segment" / "0.json"
+    wanted = manifest.read_bytes()
+    config = str(miniature.folder / "config" / "config.yaml")
+    for delay in (0.3, 2.5, 4.0):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "stages.segment", "--configfile", config, "--recompute"],
+            cwd=miniature.folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(delay)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        assert manifest.read_bytes() == wanted
+        assert len(pd.read_parquet(miniature.run / "pseudo_masks")) > 0
+    miniature.stage("segment", "--recompute")
+    assert manifest.read_bytes() == wanted
+    assert "broken" not in miniature.store("verify").replace("0 broken", "")

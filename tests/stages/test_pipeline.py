@@ -1,0 +1,149 @@
+"""The miniature pipeline: its artifacts, what reruns when, and that neither shards nor a second run change a byte."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pycocotools.coco import COCO
+
+from schemas.tables import TABLES
+from sources.coco import read_split
+from store.manifest import Run
+
+
+def test_every_table_can_be_read_and_has_its_schema(miniature):
+    for name, table in TABLES.items():
+        frame = pd.read_parquet(miniature.run / name)
+        assert len(frame) > 0, name
+        assert list(frame.columns) == table.schema.names
+        for file in (miniature.run / name).glob("*.parquet"):
+            assert pq.read_schema(file).equals(table.schema), name
+        # The noun of one caption may stand there twice; every other key is unique.
+        assert not frame.duplicated(list(table.key)).any() or name == "detections"
+
+
+def test_maps_are_scaled_and_of_the_models_grid(miniature):
+    for row in pd.read_parquet(miniature.run / "gradcam").itertuples():
+        maps = np.array(row.maps, np.float32).reshape(3, row.height, row.width)
+        assert (row.height, row.width) == (8, 8)
+        assert maps.min() >= 0
+        assert maps[0].max() == 1
+        assert len(row.itm_logit) == 3
+
+
+def test_boxes_lie_inside_their_image(miniature):
+    sizes = pd.read_parquet(miniature.run / "images").set_index("image_id")
+    for row in pd.read_parquet(miniature.run / "wspn_proposals").itertuples():
+        boxes, image = np.stack(row.boxes), sizes.loc[row.image_id]
+        assert (boxes[:, :2] >= 0).all()
+        assert (boxes[:, 2] <= image.width).all() and (boxes[:, 3] <= image.height).all()
+        assert (boxes[:, 2:] - boxes[:, :2] >= 1).all()
+        assert len(boxes) <= 50
+        assert (np.diff(row.scores) <= 0).all()
+
+
+def test_only_training_images_are_labelled_and_only_others_detected(miniature):
+    split = pd.read_parquet(miniature.run / "images").set_index("image_id").split
+    for table, wanted in (("nouns", "train"), ("pseudo_masks", "train"), ("detections", "val")):
+        ids = pd.read_parquet(miniature.run / table).image_id.unique()
+        assert set(split[ids]) == {wanted}, table
+
+
+def test_pseudo_labels_load_in_pycocotools_and_read_back_unchanged(miniature):
+    file = miniature.run / "pseudo_labels" / "all.json"
+    coco = COCO(str(file))
+    masks = pd.read_parquet(miniature.run / "pseudo_masks")
+    masks = masks[masks.area >= 16]
+    assert len(coco.anns) == len(masks)
+    back = read_split(file.parent, ".", file.name)
+    assert not back.faults
+    written = {(r.image_id, r.category, r.segmentation["counts"], r.area) for r in masks.itertuples()}
+    assert {(a["image_id"], a["category"], a["segmentation"]["counts"], a["area"]) for a in back.annotations} == written
+    for annotation in back.annotations:
+        assert coco.annToMask(coco.anns[int(annotation["annotation_id"])]).sum() == annotation["area"]
+
+
+def test_manifests_count_rows_and_hold_no_time_host_or_path(miniature):
+    for manifest in Run(miniature.folder / "data", "mini").manifests():
+        text = manifest.to_json()
+        assert str(miniature.folder) not in text
+        for output in manifest.outputs:
+            link = miniature.run / output.path
+            assert link.is_symlink() and link.stat().st_size == output.bytes
+            assert link.resolve().stat().st_mode & 0o222 == 0
+            if output.rows is not None:
+                assert pq.read_metadata(link).num_rows == output.rows
+
+
+def test_contact_sheets_are_pictures(miniature):
+    sheets = sorted((miniature.run / "report").glob("*.png"))
+    assert [sheet.name for sheet in sheets] == ["train_00.png", "train_01.png", "val.png"]
+    assert all(sheet.read_bytes().startswith(b"\x89PNG") for sheet in sheets)
+
+
+def test_nothing_is_done_twice(miniature):
+    assert "Nothing to be done" in miniature.snakemake()
+
+
+def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(miniature):
+    plan = miniature.snakemake("-n", "--config", "gradcam={iterations: 1}")
+    planned = {line.split()[-1].rstrip(":") for line in plan.splitlines() if line.startswith(("rule ", "localrule "))}
+    dependent = {"select_boxes", "segment", "pseudo_labels", "train_detector", "detect"}
+    assert planned == dependent | {"gradcam", "evaluate_labels", "evaluate", "report", "all"}
+
+
+def test_going_back_to_an_old_parameter_is_a_memo_hit(miniature):
+    before = pd.read_parquet(miniature.run / "pseudo_boxes")
+    other = miniature.snakemake("--config", "select_boxes={instances: 2}", "--until", "select_boxes")
+    assert "nothing new" not in other
+    back = miniature.snakemake("--until", "select_boxes")
+    assert "select_boxes 0: nothing new" in back
+    pd.testing.assert_frame_equal(before, pd.read_parquet(miniature.run / "pseudo_boxes"))
+    rest = miniature.snakemake()
+    assert "Nothing to be done" in rest or "nothing new" in rest
+
+
+def test_a_stage_by_hand_leaves_the_run_alone(miniature):
+    before = (miniature.run / "manifests" / "gradcam" / "0.json").read_bytes()
+    miniature.stage("gradcam", "--iterations", "1")
+    assert (miniature.run / "manifests" / "gradcam" / "0.json").read_bytes() == before
+    by_hand = pd.read_parquet(miniature.folder / "data/runs/mini-by-hand/gradcam")
+    assert {len(maps) for maps in by_hand.maps} == {64}
+    keys = [m.key for m in Run(miniature.folder / "data", "mini-by-hand").manifests()]
+    old = json.loads(before)["key"]
+    told = miniature.store("diff", old[:12], keys[0][:12])
+    assert "iterations: 3 -> 1" in told and f"{len(by_hand)} changed" in told
+    assert miniature.store("gc", "--keep-memo")
+    assert "Nothing to be done" in miniature.snakemake()
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """The miniature again from nothing, in four shards."""
+    from tests.conftest import MINIATURE, Project
+
+    project = Project(tmp_path_factory.mktemp("sharded"), MINIATURE | {"shards": 4})
+    project.snakemake()
+    return project
+
+
+def test_four_shards_give_the_same_rows_and_the_same_bytes_behind_them(miniature, sharded):
+    for name, table in TABLES.items():
+        key = [*table.key, "score"] if name == "detections" else list(table.key)
+        one, four = (
+            pd.read_parquet(project.run / name).sort_values(key, kind="stable").reset_index(drop=True)
+            for project in (miniature, sharded)
+        )
+        pd.testing.assert_frame_equal(one, four, check_exact=True, obj=name)
+        assert len(list((sharded.run / name).glob("*.parquet"))) == (4 if table.per == "shard" else 1)
+    for path in ("train_wspn/all.safetensors", "train_detector/all.safetensors", "pseudo_labels/all.json"):
+        assert (miniature.run / path).resolve().name == (sharded.run / path).resolve().name, path
+    # Fewer shards again: the links of the others go.
+    sharded.config["shards"] = 1
+    sharded.write_config()
+    sharded.snakemake("--until", "nouns")
+    assert [file.name for file in (sharded.run / "nouns").glob("*.parquet")] == ["0.parquet"]
+    first = (miniature.run / "manifests" / "nouns" / "0.json").read_bytes()
+    assert (sharded.run / "manifests" / "nouns" / "0.json").read_bytes() == first
