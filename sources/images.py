@@ -14,6 +14,9 @@ class ImageError(ValueError):
         super().__init__(detail)
         self.reason = reason
 
+    def __reduce__(self):  # so that a worker process can hand it over
+        return ImageError, (self.reason, str(self))
+
 
 def resolve(root: Path, path: str) -> Path:
     """The file of a picture. Raises ImageError where the path, links followed, leaves the data set's folder."""

@@ -203,11 +203,14 @@ def draw_scene(
                 placed.append((category, colour, mask, int(np.count_nonzero(mask))))
                 break
     image = _finish(canvas, (height, width), rng)
-    objects = []
-    for category, colour, mask, _ in placed:
+    objects: list[DrawnObject] = []
+    taken = np.zeros((height, width), bool)
+    for category, colour, mask, _ in reversed(placed):  # a pixel that two objects share by halves goes to the front one
         small = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) >= 0.5
+        small &= ~taken
+        taken |= small
         if np.count_nonzero(small) >= 20:
-            objects.append(DrawnObject(category, colour, small))
+            objects.insert(0, DrawnObject(category, colour, small))
     spoken = [(o.category, o.colour) for o in objects]
     return Scene(image, objects, [write_caption(spoken, rng) for _ in range(captions)])
 

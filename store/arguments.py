@@ -12,6 +12,8 @@ from store.config import checked, load, section_schema
 from store.errors import UserError
 from store.fingerprint import ROOT
 
+CONFIG_VARIABLE = "CAP2MASK_CONFIG"  # the configuration of the snakemake that started the stage
+
 
 def stage_arguments(stage: str, reads: tuple[str, ...], writes: tuple[str, ...], per: str) -> argparse.Namespace:
     """The parsed command line, with the checked configuration as `config` and the run that gets the results as `into`.
@@ -25,7 +27,8 @@ def stage_arguments(stage: str, reads: tuple[str, ...], writes: tuple[str, ...],
         f"writes: {', '.join(writes)}. parameters default to what --configfile says.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--configfile", type=Path, default=ROOT / "config" / "config.yaml", help="default %(default)s")
+    default = Path(os.environ.get(CONFIG_VARIABLE, ROOT / "config" / "config.yaml"))
+    parser.add_argument("--configfile", type=Path, default=default, help="default config/config.yaml")
     parser.add_argument("--run", help="name of the run (default: the config's)")
     parser.add_argument(
         "--into",

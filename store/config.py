@@ -43,6 +43,21 @@ def _with_defaults(value, rules: dict):
     return value
 
 
+def _typed(value, rules: dict):
+    """`snakemake --config` hands every value over as text: read those that the schema wants as something else."""
+    if isinstance(value, dict):
+        properties = rules.get("properties", {})
+        return {key: _typed(item, properties.get(key, {})) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, rules.get("items", {})) for item in value]
+    if isinstance(value, str) and rules.get("type") in ("integer", "number", "boolean", "array"):
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+    return value
+
+
 def _explain(error: jsonschema.ValidationError) -> str:
     place = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
@@ -70,6 +85,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
 
 def checked(config: dict) -> dict:
     """The configuration with defaults filled in. Raises ConfigError naming every bad key."""
+    config = _typed(config, schema())
     validator = jsonschema.Draft202012Validator(schema())
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:

@@ -81,7 +81,7 @@ def train(
             torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
         optimizer.step()
         for name, value in scalars.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
         if (step + 1) % record_every == 0 or step + 1 == steps:
             count = (step % record_every) + 1
             means = {name: total / count for name, total in sums.items()}

@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
+from store.arguments import CONFIG_VARIABLE
 from store.blobs import write_atomically
 from store.config import checked
 from store.fingerprint import ROOT, fingerprint
@@ -55,7 +56,7 @@ class Workflow:
         """The command line that draws the embedded data set."""
         root, toy, seed = self.config["root"], self.config["toy"], self.config["seed"]
         sizes = f"--train {toy['train']} --val {toy['val']} --seed {seed}"
-        return f"{_importing(python)} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
+        return f"{python} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
 
     def source_files(self) -> list[str]:
         """The data set's files that ingest depends on."""
@@ -80,19 +81,18 @@ class Workflow:
     def command(self, python: str) -> str:
         """The command line of every stage, up to its shard.
 
-        The configuration, overrides included, travels as a file named by its content, so that what one snakemake
-        runs can't be changed by another that is started beside it.
+        It holds nothing of the configuration, for Snakemake would take any change of it as changed code: that
+        travels in the environment, as a file named by its content, so that what one snakemake runs can't be changed by
+        another that is started beside it.
         """
         text = json.dumps(self.config, sort_keys=True, indent=1)
         file = Path(self.data) / "configs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         if not file.exists():
             write_atomically(file, text)
-        return f"{_importing(python)} -m stages.{{params.stage}} --configfile {file} --data {self.data} --threads {{threads}} --log {{log}}"
-
-
-def _importing(python: str) -> str:
-    """The interpreter, told where the project is when Snakemake works in another folder."""
-    return python if Path.cwd() == ROOT else f"PYTHONPATH={shlex.quote(str(ROOT))} {python}"
+        os.environ[CONFIG_VARIABLE] = str(file)
+        if Path.cwd() != ROOT:
+            os.environ["PYTHONPATH"] = str(ROOT)
+        return f"{python} -m stages.{{params.stage}} --data {self.data} --threads {{threads}} --log {{log}}"
 
 
 def _state(path: str) -> str:

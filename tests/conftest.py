@@ -53,9 +53,10 @@ MINIATURE = {
         "steps": 4,
         "batch": 2,
         "optimizer": "adamw",
+        "lr": 0.001,
         "warmup": 0,
     },
-    "detect": {"score_threshold": 0.01, "max_detections": 5},
+    "detect": {"score_threshold": 0.0, "max_detections": 5},
     "evaluate_labels": {
         "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
         "image_size": 96,
@@ -96,7 +97,7 @@ class Project:
         return self._call([sys.executable, "-m", "store", *args], check)
 
     def _call(self, command: list[str], check: bool) -> str:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         text = done.stdout + done.stderr
         assert not check or done.returncode == 0, text

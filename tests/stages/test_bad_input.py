@@ -137,7 +137,7 @@ def test_a_noun_that_the_tokenizer_cuts_away_is_a_reject(small):
 def test_an_image_without_proposals_is_a_reject(small):
     plain = Image.new("RGB", (64, 48), (90, 90, 90))
     plain.save(small.source / "train" / "1.jpg")
-    small.config["selective_search"]["min_side"] = 30
+    small.config["selective_search"]["min_side"] = 50
     small.write_config()
     small.stage("ingest")
     small.stage("selective_search")

@@ -129,14 +129,14 @@ def sharded(tmp_path_factory):
     return project
 
 
+def sorted_rows(folder, key):
+    return sorted(pq.read_table(folder).to_pylist(), key=lambda row: ([row[column] for column in key], str(row)))
+
+
 def test_four_shards_give_the_same_rows_and_the_same_bytes_behind_them(miniature, sharded):
     for name, table in TABLES.items():
-        key = [*table.key, "score"] if name == "detections" else list(table.key)
-        one, four = (
-            pd.read_parquet(project.run / name).sort_values(key, kind="stable").reset_index(drop=True)
-            for project in (miniature, sharded)
-        )
-        pd.testing.assert_frame_equal(one, four, check_exact=True, obj=name)
+        one, four = (sorted_rows(project.run / name, table.key) for project in (miniature, sharded))
+        assert one == four, name
         assert len(list((sharded.run / name).glob("*.parquet"))) == (4 if table.per == "shard" else 1)
     for path in ("train_wspn/all.safetensors", "train_detector/all.safetensors", "pseudo_labels/all.json"):
         assert (miniature.run / path).resolve().name == (sharded.run / path).resolve().name, path
