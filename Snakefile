@@ -6,8 +6,9 @@ from snakemake.exceptions import WorkflowError
 from store.errors import UserError
 from store.workflow import Workflow
 
+if not workflow.overwrite_configfiles:  # a --configfile is the whole configuration, not a change of the embedded one
 
-configfile: "config/config.yaml"
+    configfile: "config/config.yaml"
 
 
 try:

@@ -32,7 +32,7 @@ def read_image(root: Path, path: str) -> np.ndarray:
     file = resolve(root, path)
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise ImageError("missing_image", f"{file} is not there") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -20,6 +20,7 @@ from sources.toy_drawings import CATEGORIES, Shape
 
 SUPERSAMPLING = 2
 PURPOSES = {"train": 1, "val": 2, "pretrain": 3, "objects": 4}
+MARKER = ".drawn"
 SIDES = (128, 144, 160)
 
 
@@ -282,6 +283,10 @@ def main() -> None:
     parser.add_argument("--val", type=int, required=True, help="validation scenes")
     parser.add_argument("--seed", type=int, required=True)
     args = parser.parse_args()
+    if args.out.exists() and not (args.out / MARKER).exists():
+        sys.exit(
+            f"{args.out} holds files that were not drawn here and is left alone: set toy.train to 0, or another root"
+        )
     draft = args.out.with_name(args.out.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -292,6 +297,7 @@ def main() -> None:
         sys.exit(
             f"cannot write the embedded data set to {args.out}: {error.strerror}; free some space or change source.root"
         )
+    (draft / MARKER).write_text("drawn by sources/toy.py; replaced when its settings change\n")
     shutil.rmtree(args.out, ignore_errors=True)
     draft.rename(args.out)
 

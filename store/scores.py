@@ -56,9 +56,27 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
     return lines
 
 
+def costs(run: Path) -> list[tuple[str, str, str]]:
+    """(measure, value, goal) of time and memory, from Snakemake's benchmark files of the stages' last executions."""
+    with_times = []
+    for file in sorted((run / "benchmarks").glob("*/*.tsv")):
+        if file.parent.name.startswith("pretrain"):
+            continue
+        names, values = (line.split("\t") for line in file.read_text().splitlines()[:2])
+        with_times.append(dict(zip(names, values)))
+    if not with_times:
+        return []
+    minutes = sum(float(row["s"]) for row in with_times) / 60
+    memory = max(float(row["max_rss"]) for row in with_times if row["max_rss"] not in ("NA", "-")) / 1024
+    return [
+        ("all stages' last executions, minutes", f"{minutes:.1f}", "at most 15"),
+        ("memory of the largest process, GiB", f"{memory:.2f}", "at most 4"),
+    ]
+
+
 def show(run: Path) -> None:
     """Print the table in Markdown."""
-    lines = [("measure", "value", "at least"), *rows(run)]
+    lines = [("measure", "value", "at least"), *rows(run), *costs(run)]
     widths = [max(len(line[i]) for line in lines) for i in range(3)]
     for i, line in enumerate(lines):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")

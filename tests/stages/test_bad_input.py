@@ -215,3 +215,21 @@ def test_a_killed_stage_can_be_started_again(miniature):
     miniature.stage("segment", "--recompute")
     assert manifest.read_bytes() == wanted
     assert "broken" not in miniature.store("verify").replace("0 broken", "")
+
+
+def test_a_folder_that_was_not_drawn_is_never_replaced(small):
+    small.config["toy"] = {"train": 2, "val": 1}
+    small.write_config()
+    said = small.snakemake("--until", "toy", "--forcerun", "toy", check=False)
+    assert "left alone" in said
+    assert (small.source / "train" / "1.jpg").exists()
+
+
+def test_another_configfile_takes_nothing_from_the_embedded_one(project):
+    (project.folder / "mine.yaml").write_text("run: mine\nroot: somewhere\nvocabulary: words.json\n")
+    project.config["toy"] = {"train": 3, "val": 3}
+    project.write_config()
+    project.snakemake("-n", "--configfile", "mine.yaml", "nouns_of_nothing", check=False)
+    [written] = (project.folder / "data" / "configs").glob("*.json")
+    config = json.loads(written.read_text())
+    assert config["toy"]["train"] == 0 and config["gradcam"]["weights"] == "weights/ALBEF.pth"
