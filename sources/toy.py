@@ -253,7 +253,7 @@ def write_split(root: Path, split: str, count: int, seed: int) -> None:
     (root / "annotations").mkdir(exist_ok=True)
     category_ids = {name: i for i, name in enumerate(CATEGORIES, start=1)}
     images, instances, captions = [], [], []
-    for index in tqdm(range(count), desc=f"drawing {split}", unit="scene", mininterval=1, disable=None):
+    for index in tqdm(range(count), desc=f"drawing {split}", unit="scene", mininterval=2, ascii=True):
         scene = draw_scene(scene_rng(seed, split, index))
         image_id = PURPOSES[split] * 1_000_000 + index
         name = f"{image_id:012d}.jpg"

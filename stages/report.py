@@ -23,8 +23,8 @@ SHOWN_SCORE = 0.4
 def run(job) -> None:
     import numpy as np
 
+    from models import sheets
     from models.label_scores import decode
-    from sources import sheets
     from sources.images import read_image
 
     p = job.params
@@ -63,14 +63,14 @@ def run(job) -> None:
             rows.append([sheets.panel(picture, title, p.zoom) for picture, title in panels])
         caption = texts[pairs[image_id][0]["caption_id"]]
         with job.file(f"report/train_{i:02d}.png") as draft:
-            sheets.save_png(draft, sheets.sheet(rows, f"{image_id}: {caption}"))
+            draft.write_bytes(sheets.encode_png(sheets.sheet(rows, f"{image_id}: {caption}")))
     _draw_detections(job, images, texts, truth)
 
 
 def _draw_detections(job, images: dict, texts: dict, truth: dict) -> None:
     """One sheet of validation scenes: the picture, what the detector finds, the truth."""
+    from models import sheets
     from models.label_scores import decode
-    from sources import sheets
     from sources.images import read_image
 
     found: dict[str, list[dict]] = {}
@@ -92,7 +92,7 @@ def _draw_detections(job, images: dict, texts: dict, truth: dict) -> None:
     pairs = [left + right for left, right in zip(rows[:half], rows[half:] + [[]] * (len(rows) % 2))]
     if pairs:
         with job.file("report/val.png") as draft:
-            sheets.save_png(draft, sheets.sheet(pairs, "validation scenes: picture, detections, truth"))
+            draft.write_bytes(sheets.encode_png(sheets.sheet(pairs, "validation scenes: picture, detections, truth")))
 
 
 def _spread(ids: list[str], count: int) -> list[str]:

@@ -25,7 +25,7 @@ def run(job) -> None:
     from sources.images import read_image
     from sources.loading import Rows, StepLoader
     from store.errors import UserError
-    from store.training import train, warmup_steps
+    from store.training import make_optimizer, train, warmup_steps
 
     p = job.params
     torch.set_num_threads(job.threads)
@@ -74,14 +74,9 @@ def run(job) -> None:
         losses = model.losses(images, targets, text)
         return {"loss": sum(losses.values()), **{name: value.detach() for name, value in losses.items()}}
 
-    learned = [w for w in model.parameters() if w.requires_grad]
-    if p.optimizer == "sgd":
-        optimizer = torch.optim.SGD(learned, lr=p.lr, momentum=0.9, weight_decay=p.weight_decay)
-    else:
-        optimizer = torch.optim.AdamW(learned, lr=p.lr, weight_decay=p.weight_decay)
     curve = train(
         model,
-        optimizer,
+        make_optimizer(p.optimizer, model, lr=p.lr, weight_decay=p.weight_decay),
         take_step,
         steps=p.steps,
         factor=lambda step: warmup_steps(step, warmup=p.warmup, drops=tuple(p.drops)),

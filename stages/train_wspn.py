@@ -22,7 +22,7 @@ def run(job) -> None:
     from sources.images import read_image
     from sources.loading import Rows, StepLoader
     from sources.vocabulary import read_vocabulary
-    from store.training import step_generator, train, warmup_cosine
+    from store.training import make_optimizer, step_generator, train, warmup_cosine
 
     p = job.params
     torch.set_num_threads(job.threads)
@@ -63,14 +63,9 @@ def run(job) -> None:
         )
         return {"loss": first + second, "classification": first.detach(), "regression": second.detach()}
 
-    learned = [w for w in model.parameters() if w.requires_grad]
-    if p.optimizer == "sgd":
-        optimizer = torch.optim.SGD(learned, lr=p.lr, momentum=0.9, weight_decay=p.weight_decay)
-    else:
-        optimizer = torch.optim.AdamW(learned, lr=p.lr, weight_decay=p.weight_decay)
     curve = train(
         model,
-        optimizer,
+        make_optimizer(p.optimizer, model, lr=p.lr, weight_decay=p.weight_decay),
         take_step,
         steps=p.steps,
         factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=min(500, p.steps // 20 + 1)),

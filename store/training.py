@@ -24,6 +24,14 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % (2**63))
 
 
+def make_optimizer(name: str, module: torch.nn.Module, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 ("sgd"), or AdamW ("adamw"), over the weights that learn."""
+    learned = [weight for weight in module.parameters() if weight.requires_grad]
+    if name == "sgd":
+        return torch.optim.SGD(learned, lr=lr, momentum=0.9, weight_decay=weight_decay)
+    return torch.optim.AdamW(learned, lr=lr, weight_decay=weight_decay)
+
+
 def warmup_cosine(step: int, *, steps: int, warmup: int, floor: float = 0.01) -> float:
     """A factor on the learning rate: linear from 0 over `warmup` steps, then half a cosine down to `floor`."""
     if step < warmup:

@@ -66,9 +66,9 @@ def sheet(rows: list[list[np.ndarray]], caption: str) -> np.ndarray:
     return np.concatenate([head, body], axis=0)
 
 
-def save_png(path, image: np.ndarray) -> None:
-    """Write an RGB picture."""
+def encode_png(image: np.ndarray) -> bytes:
+    """An RGB picture as the bytes of a PNG file."""
     ok, data = cv2.imencode(".png", image[..., ::-1])
     if not ok:
         raise ValueError("a picture could not be encoded")
-    path.write_bytes(data.tobytes())
+    return data.tobytes()
