@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from models.albef import ALBEF, CheckpointError
 from models.gradcam import gradcam
+from store.fingerprint import ROOT
 
 DATA = Path(__file__).parent.parent / "data"
 GOLDEN = {name: torch.from_numpy(array) for name, array in np.load(DATA / "albef_tiny.npz").items()}
@@ -111,3 +113,9 @@ def test_a_closed_image_cls_changes_nothing_it_shows(model):
     text = closed.encode_text(ids, mask)
     assert torch.equal(closed.fuse(text, mask, image)[0], closed.fuse(text, mask, other)[0])
     assert not torch.equal(model.fuse(text, mask, image)[0], model.fuse(text, mask, other)[0])
+
+
+def test_the_shipped_weights_say_how_they_were_made():
+    with safe_open(ROOT / "data" / "weights" / "albef_toy.safetensors", "pt") as file:
+        settings = json.loads(file.metadata()["albef"])
+    assert settings == {"vision_heads": 4, "text_heads": 4, "image_cls_visible": False}
