@@ -17,7 +17,7 @@ STAGE = Stage(
     ),
     writes=("report",),
 )
-SHOWN_SCORE = 0.4
+SHOWN_SCORE, SHOWN_OVERLAP = 0.5, 0.4
 
 
 def run(job) -> None:
@@ -80,9 +80,11 @@ def _draw_detections(job, images: dict, texts: dict, truth: dict) -> None:
     rows = []
     for image_id in _spread(sorted(i for i, row in images.items() if row["split"] == "val"), job.params.scenes):
         image = read_image(job.root, images[image_id]["path"])
-        detections = found.get(image_id, [])
-        drawn = sheets.masks(image, [decode(row["segmentation"]) for row in detections], sheets.GREEN)
-        for row in detections:
+        detections = _clearest(found.get(image_id, []))
+        drawn = image
+        for i, (_, mask) in enumerate(detections):
+            drawn = sheets.masks(drawn, [mask], sheets.COLOURS[i % len(sheets.COLOURS)])
+        for row, _ in detections:
             sheets.label(drawn, row["bbox"][0], row["bbox"][1] + 9, f"{row['category']} {row['score']:.2f}")
         real = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
         shown = sheets.masks(image, [decode(m) for masks in real.values() for m in masks], sheets.RED)
@@ -93,6 +95,18 @@ def _draw_detections(job, images: dict, texts: dict, truth: dict) -> None:
     if pairs:
         with job.file("report/val.png") as draft:
             draft.write_bytes(sheets.encode_png(sheets.sheet(pairs, "validation scenes: picture, detections, truth")))
+
+
+def _clearest(detections: list[dict]) -> list[tuple[dict, object]]:
+    """The detections with their masks, best first, without those that mostly repeat a better one of any class."""
+    from models.label_scores import decode, iou
+
+    kept: list = []
+    for row in sorted(detections, key=lambda row: -row["score"]):
+        mask = decode(row["segmentation"])
+        if all(iou(mask, other) < SHOWN_OVERLAP for _, other in kept):
+            kept.append((row, mask))
+    return kept
 
 
 def _spread(ids: list[str], count: int) -> list[str]:
