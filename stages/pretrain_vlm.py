@@ -1,7 +1,6 @@
 """Pretrain the small ALBEF on scenes of the embedded world: contrast, matching, masked language (Li et al., 2021).
 
-As ALBEF itself is finished at a higher resolution than it was pretrained at, the last steps see larger pictures, with
-the position embeddings resized. The scenes are never those of the train or val split (their random numbers have another purpose). Its weights are
+The scenes are never those of the train or val split (their random numbers have another purpose). Its weights are
 shipped in data/weights; this stage makes them again.
 """
 
@@ -39,124 +38,61 @@ def noun_tokens(vocabulary: list[str]):
 
 
 def run(job) -> None:
-    import torch
-
-    from models.albef import ALBEF
-    from models.text import tokenizer_from
-    from models.vit import resize_position_embeddings
-    from sources.toy_captions import words
-    from store.training import warmup_cosine
-
-    p = job.params
-    torch.set_num_threads(job.threads)
-    vocabulary = SPECIAL + words()
-    tokenizer = tokenizer_from(vocabulary, p.max_tokens)
-    sizes = {
-        "patch": p.patch,
-        "vision_width": p.width,
-        "vision_layers": p.vision_layers,
-        "vision_heads": p.heads,
-        "vision_hidden": 4 * p.width,
-        "vocabulary": len(vocabulary),
-        "positions": p.max_tokens,
-        "text_width": p.width,
-        "text_layers": p.text_layers,
-        "fusion_layer": p.text_layers // 2,
-        "text_heads": p.heads,
-        "text_hidden": 4 * p.width,
-        "projection": p.projection,
-        "image_cls_visible": p.image_cls_visible,
-    }
-    torch.manual_seed(job.seed)
-    model = ALBEF(image_size=p.image_size, **sizes)
-    model.initialise()
-    curve = _fit(
-        job,
-        model.to(job.device),
-        _scenes(job, tokenizer, p.scenes, p.image_size),
-        vocabulary,
-        name="pretraining ALBEF",
-        steps=p.steps,
-        lr=p.lr,
-        factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=p.warmup),
-        hardness=lambda step: p.hardness * max(0.0, step / p.steps - p.hard_after) / (1 - p.hard_after),
-        first_step=0,
-    )
-    if p.finish_steps:
-        state = model.state_dict()
-        key = "visual_encoder.pos_embed"
-        state[key] = resize_position_embeddings(state[key], p.finish_size // p.patch)
-        model = ALBEF(image_size=p.finish_size, **sizes)
-        model.initialise()
-        model.load_state_dict(state)
-        curve += _fit(
-            job,
-            model.to(job.device),
-            _scenes(job, tokenizer, p.finish_scenes, p.finish_size),
-            vocabulary,
-            name="finishing ALBEF",
-            steps=p.finish_steps,
-            lr=p.finish_lr,
-            factor=lambda step: warmup_cosine(step, steps=p.finish_steps, warmup=p.warmup // 4),
-            hardness=lambda step: p.hardness,
-            first_step=p.steps,
-        )
-    settings = {"vision_heads": p.heads, "text_heads": p.heads, "image_cls_visible": p.image_cls_visible}
-    tensors = {
-        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    job.save_checkpoint(tensors, {"albef": json.dumps(settings), "vocabulary": json.dumps(vocabulary)})
-    job.save_curve(curve)
-
-
-def _scenes(job, tokenizer, count: int, size: int) -> dict:
-    """The first `count` pretraining scenes as tensors.
-
-    pictures [scenes, 3, size, size] uint8; ids, mask [scenes, captions, max_tokens]; named [scenes, captions] and shown
-    [scenes]: bit sets of the categories that a caption names, and that any caption of the scene names.
-    """
     from concurrent.futures import ProcessPoolExecutor
 
     import numpy as np
     import torch
 
-    from models.text import encode
+    from models.albef import ALBEF, IMAGE_MEAN, IMAGE_STD
+    from models.text import encode, tokenizer_from
+    from models.vlm_losses import contrast, draw_negatives, mask_tokens, masked_language, matching
+    from sources.toy_captions import words
     from sources.toy_drawings import CATEGORIES
     from store.progress import progress
-
-    with ProcessPoolExecutor(job.threads) as pool:
-        drawn = pool.map(draw, ((job.seed, index, size) for index in range(count)), chunksize=64)
-        scenes = list(progress(drawn, description="drawing scenes", unit="scene", total=count))
-    captions = len(scenes[0][1])
-    ids, mask, _ = encode(tokenizer, [text for _, written in scenes for text, _ in written])
-    code = {name: 1 << i for i, name in enumerate(CATEGORIES)}
-    return {
-        "pictures": torch.from_numpy(np.stack([picture for picture, _ in scenes])).permute(0, 3, 1, 2),
-        "ids": ids.view(count, captions, -1),
-        "mask": mask.view(count, captions, -1),
-        "named": torch.tensor([[sum(code[n] for n in names) for _, names in written] for _, written in scenes]),
-        "shown": torch.tensor([sum({code[n] for _, names in written for n in names}) for _, written in scenes]),
-    }
-
-
-def _fit(job, model, scenes: dict, vocabulary, *, name, steps, lr, factor, hardness, first_step) -> list[dict]:
-    """Train on batches of scenes, one caption each; returns the curve, its steps counted from first_step on."""
-    import torch
-
-    from models.albef import IMAGE_MEAN, IMAGE_STD
-    from models.vlm_losses import contrast, draw_negatives, mask_tokens, masked_language, matching
-    from store.training import step_generator, train
+    from store.training import step_generator, train, warmup_cosine
 
     p = job.params
-    pictures, ids, mask, named, shown = scenes.values()
+    vocabulary = SPECIAL + words()
+    tokenizer = tokenizer_from(vocabulary, p.max_tokens)
+    with ProcessPoolExecutor(job.threads) as pool:
+        tasks = ((job.seed, index, p.image_size) for index in range(p.scenes))
+        drawn = pool.map(draw, tasks, chunksize=64)
+        scenes = list(progress(drawn, description="drawing scenes", unit="scene", total=p.scenes))
+    pictures = torch.from_numpy(np.stack([picture for picture, _ in scenes])).permute(0, 3, 1, 2)
+    per_scene = len(scenes[0][1])
+    ids, mask, _ = encode(tokenizer, [text for _, captions in scenes for text, _ in captions])
+    ids, mask = ids.view(len(scenes), per_scene, -1), mask.view(len(scenes), per_scene, -1)
+    code = {name: 1 << i for i, name in enumerate(CATEGORIES)}
+    named = torch.tensor([[sum(code[n] for n in names) for _, names in captions] for _, captions in scenes])
+    shown = torch.tensor([sum({code[n] for _, names in captions for n in names}) for _, captions in scenes])
     is_noun = noun_tokens(vocabulary)
     mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1) * 255, torch.tensor(IMAGE_STD).view(3, 1, 1) * 255
 
+    torch.manual_seed(job.seed)
+    model = ALBEF(
+        image_size=p.image_size,
+        patch=p.patch,
+        vision_width=p.width,
+        vision_layers=p.vision_layers,
+        vision_heads=p.heads,
+        vision_hidden=4 * p.width,
+        vocabulary=len(vocabulary),
+        positions=p.max_tokens,
+        text_width=p.width,
+        text_layers=p.text_layers,
+        fusion_layer=p.text_layers // 2,
+        text_heads=p.heads,
+        text_hidden=4 * p.width,
+        projection=p.projection,
+        image_cls_visible=p.image_cls_visible,
+    )
+    model.initialise()
+    model.to(job.device)
+
     def take_step(step: int) -> dict:
-        generator = step_generator(job.seed, first_step + step)
-        chosen = torch.randint(len(pictures), (p.batch,), generator=generator)
-        caption = torch.randint(ids.shape[1], (p.batch,), generator=generator)
+        generator = step_generator(job.seed, step)
+        chosen = torch.randint(len(scenes), (p.batch,), generator=generator)
+        caption = torch.randint(per_scene, (p.batch,), generator=generator)
         images = (pictures[chosen].float() - mean) / std
         flipped = torch.rand(p.batch, generator=generator) < 0.5
         images = torch.where(flipped.view(-1, 1, 1, 1), images.flip(-1), images).to(job.device)
@@ -169,9 +105,10 @@ def _fit(job, model, scenes: dict, vocabulary, *, name, steps, lr, factor, hardn
         image_features, text_features = model.image_features(image), model.text_features(text)
         temperature = model.temp.clamp(0.01, 0.5)
         itc = contrast(image_features, text_features, temperature, true.to(job.device))
+        hardness = p.hardness * max(0.0, step / p.steps - p.hard_after) / (1 - p.hard_after)
         similarity = (image_features @ text_features.t() / temperature).detach().cpu()
-        other_text = draw_negatives(similarity, ~true, hardness(step), generator)
-        other_image = draw_negatives(similarity.t(), ~true.t(), hardness(step), generator)
+        other_text = draw_negatives(similarity, ~true, hardness, generator)
+        other_image = draw_negatives(similarity.t(), ~true.t(), hardness, generator)
         attention = attention.to(job.device)
         itm, itm_accuracy = matching(model, image, text, attention, other_image, other_text)
         ordinary = (input_ids >= len(SPECIAL)).float()
@@ -192,16 +129,22 @@ def _fit(job, model, scenes: dict, vocabulary, *, name, steps, lr, factor, hardn
     groups = [{"params": decayed, "weight_decay": p.weight_decay}, {"params": others, "weight_decay": 0.0}]
     curve = train(
         model,
-        torch.optim.AdamW(groups, lr=lr),
+        torch.optim.AdamW(groups, lr=p.lr),
         take_step,
-        steps=steps,
-        factor=factor,
-        scratch=job.scratch / str(first_step),
-        description=name,
+        steps=p.steps,
+        factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=p.warmup),
+        scratch=job.scratch,
+        description="pretraining ALBEF",
         save_every=250,
         clip=1.0,
     )
-    return [row | {"step": row["step"] + first_step} for row in curve]
+    settings = {"vision_heads": p.heads, "text_heads": p.heads, "image_cls_visible": p.image_cls_visible}
+    tensors = {
+        name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    job.save_checkpoint(tensors, {"albef": json.dumps(settings), "vocabulary": json.dumps(vocabulary)})
+    job.save_curve(curve)
 
 
 if __name__ == "__main__":
