@@ -10,6 +10,10 @@ from torch import Tensor, nn
 MASKED_SCORE = -10000.0
 
 
+class TooManyTokens(ValueError):
+    """A caption longer than the position embeddings."""
+
+
 class _SelfAttention(nn.Module):
     """Multi-head attention of one sequence over another; returns the mixed values and, when asked, the weights."""
 
@@ -94,6 +98,11 @@ class _Embeddings(nn.Module):
         self.register_buffer("position_ids", torch.arange(positions).unsqueeze(0))
 
     def forward(self, input_ids: Tensor) -> Tensor:
+        if input_ids.shape[1] > len(self.position_embeddings.weight):
+            raise TooManyTokens(
+                f"captions of {input_ids.shape[1]} tokens, but these weights know {len(self.position_embeddings.weight)} "
+                "positions: set max_tokens to at most that"
+            )
         positions = self.position_embeddings.weight[: input_ids.shape[1]]
         return self.LayerNorm(self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0] + positions)
 

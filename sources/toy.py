@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--val", type=int, required=True, help="validation scenes")
     parser.add_argument("--seed", type=int, required=True)
     args = parser.parse_args()
-    if args.out.exists() and not (args.out / MARKER).exists():
+    if any(item.is_file() for item in args.out.rglob("*")) and not (args.out / MARKER).exists():
         sys.exit(
             f"{args.out} holds files that were not drawn here and is left alone: set toy.train to 0, or another root"
         )

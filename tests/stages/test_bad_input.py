@@ -151,6 +151,13 @@ def test_a_missing_file_names_the_config_key(small):
     assert "weights/ALBEF.pth is not there" in said and "gradcam.weights" in said and "Traceback" not in said
 
 
+def test_more_tokens_than_the_model_has_positions_is_one_line(small):
+    small.stage("ingest")
+    small.stage("nouns")
+    said = small.stage("gradcam", "--max-tokens", "64", check=False)
+    assert "know 32 positions" in said and "Traceback" not in said
+
+
 def test_damaged_json_is_one_line(small):
     (small.source / "annotations" / "captions_train.json").write_text("{")
     said = small.stage("ingest", check=False)
