@@ -236,7 +236,7 @@ def test_another_configfile_takes_nothing_from_the_embedded_one(project):
     (project.folder / "mine.yaml").write_text("run: mine\nroot: somewhere\nvocabulary: words.json\n")
     project.config["toy"] = {"train": 3, "val": 3}
     project.write_config()
-    project.snakemake("-n", "--configfile", "mine.yaml", "nouns_of_nothing", check=False)
+    project.snakemake("nouns_of_nothing", "-n", "--configfile", "mine.yaml", check=False)
     [written] = (project.folder / "data" / "configs").glob("*.json")
     config = json.loads(written.read_text())
     assert config["toy"]["train"] == 0 and config["gradcam"]["weights"] == "weights/ALBEF.pth"
