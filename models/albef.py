@@ -185,7 +185,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """The tensors of a file and the settings in its metadata, if any."""
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {}).get("albef", "{}"))
+            settings = json.loads((file.metadata() or {}).get("cap2mask", "{}")).get("albef", {})
             return {name: file.get_tensor(name) for name in file.keys()}, settings
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

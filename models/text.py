@@ -27,7 +27,7 @@ def read_tokenizer(weights: Path, vocabulary: Path | None, max_tokens: int) -> B
         return tokenizer_from(Path(vocabulary).read_text(encoding="utf-8").split("\n"), max_tokens)
     if Path(weights).suffix == ".safetensors":
         with safe_open(weights, framework="pt") as file:
-            words = json.loads((file.metadata() or {}).get("vocabulary", "null"))
+            words = json.loads((file.metadata() or {}).get("cap2mask", "{}")).get("vocabulary")
         if words:
             return tokenizer_from(words, max_tokens)
     raise VocabularyMissing(

@@ -6,8 +6,6 @@ STAGE = Stage(name="detect", reads=("images", "embeddings", "train_detector"), w
 
 
 def run(job) -> None:
-    import json
-
     import numpy as np
     import torch
     from pycocotools import mask as coco_mask
@@ -19,8 +17,8 @@ def run(job) -> None:
 
     p = job.params
     torch.set_num_threads(job.threads)
-    tensors, metadata = job.checkpoint("train_detector")
-    model = OpenVocabularyMaskRCNN(**json.loads(metadata["detector"]))
+    tensors, settings = job.checkpoint("train_detector")
+    model = OpenVocabularyMaskRCNN(**settings["detector"])
     model.load_state_dict(tensors)
     model.to(job.device).eval()
     embeddings = job.table("embeddings").to_pylist()

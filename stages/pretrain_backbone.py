@@ -64,7 +64,7 @@ def run(job) -> None:
         description="pretraining the backbone",
     )
     tensors = {name: tensor for name, tensor in model.backbone.state_dict().items() if "num_batches" not in name}
-    job.save_checkpoint({name: tensor.half() for name, tensor in tensors.items()})
+    job.save_checkpoint({name: tensor.half() for name, tensor in tensors.items()}, {"backbone": "small"})
     job.save_curve(curve)
 
 

@@ -4,8 +4,6 @@ The scenes are never those of the train or val split (their random numbers have 
 shipped in data/weights; this stage makes them again.
 """
 
-import json
-
 from store.stage import Stage
 
 STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",), checkpoint=True)
@@ -143,7 +141,7 @@ def run(job) -> None:
         name: tensor.detach().cpu().half() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
     }
-    job.save_checkpoint(tensors, {"albef": json.dumps(settings), "vocabulary": json.dumps(vocabulary)})
+    job.save_checkpoint(tensors, {"albef": settings, "vocabulary": vocabulary})
     job.save_curve(curve)
 
 

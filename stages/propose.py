@@ -6,8 +6,6 @@ STAGE = Stage(name="propose", reads=("images", "proposals", "train_wspn"), write
 
 
 def run(job) -> None:
-    import json
-
     import torch
     from torchvision.transforms.functional import to_tensor
 
@@ -16,8 +14,8 @@ def run(job) -> None:
     from store.progress import progress
 
     torch.set_num_threads(job.threads)
-    tensors, metadata = job.checkpoint("train_wspn")
-    model = WSPN(**json.loads(metadata["wspn"]))
+    tensors, settings = job.checkpoint("train_wspn")
+    model = WSPN(**settings["wspn"])
     model.load_state_dict(tensors)
     model.to(job.device).eval()
     images = {row["image_id"]: row for row in job.rows("images")}

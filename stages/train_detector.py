@@ -12,8 +12,6 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    import json
-
     import numpy as np
     import torch
     from pycocotools import mask as coco_mask
@@ -84,7 +82,7 @@ def run(job) -> None:
         description="training the detector",
         clip=10.0,
     )
-    job.save_checkpoint(model.state_dict(), {"detector": json.dumps(sizes)})
+    job.save_checkpoint(model.state_dict(), {"detector": sizes})
     job.save_curve(curve)
 
 

@@ -12,8 +12,6 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    import json
-
     import torch
     from torchvision.transforms.functional import to_tensor
 
@@ -73,7 +71,7 @@ def run(job) -> None:
         description="training WSPN",
         clip=10.0,
     )
-    job.save_checkpoint(model.state_dict(), {"wspn": json.dumps(sizes), "classes": json.dumps(base)})
+    job.save_checkpoint(model.state_dict(), {"wspn": sizes, "classes": base})
     job.save_curve(curve)
 
 

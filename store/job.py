@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.tables import CURVE, REJECTS, TABLES
+from store.blobs import canonical_json
 from store.errors import UserError
 from store.manifest import Output
 from store.tables import TableWriter, read_rows
@@ -75,7 +76,7 @@ class Job:
         return pa.concat_tables(parts) if parts else TABLES[table].schema.empty_table()
 
     def checkpoint(self, artifact: str) -> tuple[dict, dict]:
-        """Tensors and metadata of an input checkpoint."""
+        """Tensors and settings of an input checkpoint."""
         return read_safetensors(self.paths(artifact)[0])
 
     # Randomness
@@ -104,13 +105,16 @@ class Job:
             writer.close()
             self._keep(draft, f"{table}/{shard or self.shard}.parquet", writer.rows)
 
-    def save_checkpoint(self, tensors: dict, metadata: dict[str, str] | None = None) -> None:
-        """Write the stage's safetensors checkpoint; shared tensors are stored twice."""
+    def save_checkpoint(self, tensors: dict, settings: dict) -> None:
+        """Write the stage's safetensors checkpoint; shared tensors are stored twice.
+
+        settings travel as one JSON text, for safetensors writes several entries in an order that changes from run to run.
+        """
         from safetensors.torch import save_file
 
         with self.file(f"{self.stage}/all.safetensors") as draft:
             plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
-            save_file(plain, str(draft), metadata)
+            save_file(plain, str(draft), {"cap2mask": canonical_json(settings)})
 
     def save_curve(self, curve: list[dict]) -> None:
         """Write a training curve (step, name, value)."""
@@ -160,12 +164,13 @@ class Job:
 
 
 def read_safetensors(path: Path) -> tuple[dict, dict]:
-    """Tensors and metadata of a safetensors file. Raises UserError where it is none."""
+    """Tensors and settings of a safetensors file that a stage wrote. Raises UserError where it is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            settings = json.loads((file.metadata() or {}).get("cap2mask", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, settings
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is no safetensors file: {error}") from error
 

@@ -117,5 +117,5 @@ def test_a_closed_image_cls_changes_nothing_it_shows(model):
 
 def test_the_shipped_weights_say_how_they_were_made():
     with safe_open(ROOT / "data" / "weights" / "albef_toy.safetensors", "pt") as file:
-        settings = json.loads(file.metadata()["albef"])
+        settings = json.loads(file.metadata()["cap2mask"])["albef"]
     assert settings == {"vision_heads": 4, "text_heads": 4, "image_cls_visible": False}

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from store.blobs import Blobs
+from store.job import Job
 from store.training import TrainingError, train, warmup_cosine, warmup_steps
 
 
@@ -40,3 +42,25 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tmp_pat
 
 def test_learning_rates_fall_where_told():
     assert [warmup_steps(s, warmup=2, drops=(5, 8)) for s in (0, 1, 4, 5, 8)] == pytest.approx([0.5, 1, 1, 0.1, 0.01])
+
+
+def test_equal_checkpoints_are_equal_bytes(tmp_path):
+    def write(folder):
+        job = Job(
+            stage="train_wspn",
+            params={},
+            seed=1,
+            shard="all",
+            shards=1,
+            threads=1,
+            device="cpu",
+            root=tmp_path,
+            files={},
+            inputs={},
+            scratch=folder,
+            blobs=Blobs(folder),
+        )
+        job.save_checkpoint({"b": torch.ones(2), "a": torch.zeros(3)}, {name: 1 for name in "qwertyuiop"})
+        return job.outputs[0].digest
+
+    assert len({write(tmp_path / str(i)) for i in range(5)}) == 1
