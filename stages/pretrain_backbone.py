@@ -6,7 +6,7 @@ stage makes them again.
 
 from store.stage import Stage
 
-STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",), checkpoint=True)
+STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",))
 
 
 def draw(task: tuple[int, int, int]) -> tuple:

@@ -6,7 +6,7 @@ shipped in data/weights; this stage makes them again.
 
 from store.stage import Stage
 
-STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",), checkpoint=True)
+STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",))
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 

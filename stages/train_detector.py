@@ -7,7 +7,6 @@ STAGE = Stage(
     reads=("images", "pseudo_labels", "embeddings"),
     writes=("train_detector",),
     files=("weights",),
-    checkpoint=True,
 )
 
 

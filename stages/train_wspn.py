@@ -7,7 +7,6 @@ STAGE = Stage(
     reads=("images", "nouns", "proposals"),
     writes=("train_wspn",),
     files=("vocabulary", "weights"),
-    checkpoint=True,
 )
 
 

@@ -11,7 +11,6 @@ from store.errors import UserError
 from store.fingerprint import ROOT
 
 SCHEMA_FILE = ROOT / "schemas" / "config.schema.yaml"
-SHARED_KEYS = ("vocabulary",)
 
 
 class ConfigError(UserError):
@@ -90,11 +89,7 @@ def checked(config: dict) -> dict:
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
         raise ConfigError("config: " + "\n        ".join(_explain(error) for error in errors))
-    filled = _with_defaults(config, schema())
-    for stage, rules in schema()["properties"].items():
-        if rules.get("type") == "object" and stage not in filled:
-            filled[stage] = _with_defaults({}, rules)
-    return filled
+    return _with_defaults(config, schema())
 
 
 def load(path: Path) -> dict:

@@ -12,6 +12,7 @@ Stages import torch and what needs it inside run, so that a memo hit takes a fra
 
 import argparse
 import errno
+import hashlib
 import logging
 import os
 import shutil
@@ -35,7 +36,7 @@ log = logging.getLogger("cap2mask")
 class Stage:
     """What a stage reads and writes.
 
-    reads, writes: tables, or checkpoints by the name of their stage; checkpoint: it writes one; files: parameters
+    reads, writes: tables, or checkpoints by the name of their stage; files: parameters
     (of its section, dotted, or shared) that name files, whose content and not name enters the memo's key; an empty
     one is left out; root_files: the same, relative to the data set's folder. per: "shard" for one job a shard, "run"
     for one job, "split" for one job that writes all shards.
@@ -47,7 +48,6 @@ class Stage:
     files: tuple[str, ...] = ()
     root_files: tuple[str, ...] = ()
     per: str = "run"
-    checkpoint: bool = False
 
     @property
     def module(self) -> str:
@@ -160,8 +160,6 @@ def content_digest(path: Path) -> str:
     """The digest of a file, or of a folder's files by their names and contents."""
     if path.is_file():
         return file_digest(path)
-    import hashlib
-
     digest = hashlib.sha256()
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\n{file_digest(file)}\n".encode())
