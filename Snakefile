@@ -18,6 +18,7 @@ except UserError as error:
 
 PYTHON = sys.executable
 ONCE = FLOW.command(PYTHON)
+TEAM = f"{ONCE} --gpus {{resources.gpu}}"
 SHARD = f"{ONCE} --shard {{wildcards.shard}}"
 DRAW = FLOW.toy_command(PYTHON)
 
@@ -308,7 +309,31 @@ rule train_detector:
     params:
         **FLOW.params("train_detector"),
     shell:
-        ONCE
+        TEAM
+
+
+rule finetune_detector:
+    """The detector, taught on by base annotations (OVIS, Table 3)."""
+    input:
+        FLOW.manifest("ingest"),
+        FLOW.manifest("embed_text"),
+        FLOW.manifest("train_detector"),
+    output:
+        FLOW.manifest("finetune_detector"),
+    log:
+        FLOW.log("finetune_detector"),
+    benchmark:
+        FLOW.benchmark("finetune_detector")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **FLOW.params("finetune_detector"),
+    shell:
+        TEAM
 
 
 rule detect:

@@ -53,6 +53,16 @@ _SIZES = {
 }
 
 
+PARTS = {
+    "backbone": ("backbone.body",),
+    "pyramid": ("backbone.fpn",),
+    "rpn": ("rpn",),
+    "box_head": ("roi_heads.box_head",),
+    "embedding": ("roi_heads.box_predictor.embedding", "roi_heads.box_predictor.background"),
+    "mask_head": ("roi_heads.mask_head", "roi_heads.mask_predictor"),
+}
+
+
 class _Pyramid(nn.Module):
     """Backbone and feature pyramid: [batch, 3, h, w] to maps "0", "1" … from fine to coarse."""
 
@@ -126,6 +136,16 @@ class OpenVocabularyMaskRCNN(nn.Module):
             MaskRCNNHeads(sizes.pyramid, sizes.mask_layers, 1),
             MaskRCNNPredictor(sizes.mask_layers[-1], sizes.mask_layers[-1], 1),
         )
+
+    def freeze(self, parts: list[str]) -> None:
+        """Keep parts as they are: any of PARTS. Raises ValueError for another name."""
+        for part in parts:
+            if part not in PARTS:
+                raise ValueError(f"no part {part!r} of the detector: {', '.join(PARTS)}")
+        still = tuple(prefix for part in parts for prefix in PARTS[part])
+        for name, weight in self.named_parameters():
+            if name.startswith(still):
+                weight.requires_grad_(False)
 
     def class_logits(self, embedding: Tensor, text: Tensor) -> Tensor:
         """Eq. 8 before the softmax: [regions, 1 + names], the background first. text: [names, dimension], unit length."""

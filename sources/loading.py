@@ -7,12 +7,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class _Steps(Sampler):
-    def __init__(self, size: int, batch: int, seed: int, start: int):
+    """The items that one process takes, part by part of each step."""
+
+    def __init__(self, size: int, batch: int, seed: int, start: int, rank: int, world: int, parts: int):
         self.size, self.batch, self.seed, self.start = size, batch, seed, start
+        self.rank, self.world, self.parts = rank, world, parts
 
     def __iter__(self) -> Iterator[list[int]]:
         order: dict[int, list[int]] = {}
         position = self.start * self.batch
+        share = self.batch // (self.world * self.parts)
         while True:
             indices = []
             for place in range(position, position + self.batch):
@@ -22,26 +26,41 @@ class _Steps(Sampler):
                     order = {epoch: torch.randperm(self.size, generator=generator).tolist()}
                 indices.append(order[epoch][i])
             position += self.batch
-            yield indices
+            mine = indices[self.rank * share * self.parts :]
+            for part in range(self.parts):
+                yield mine[part * share : (part + 1) * share]
 
 
 class StepLoader:
     """loader(step) gives the batch of a step, a list of the dataset's items; steps must be asked for one after another.
 
-    Every epoch is a new permutation of the data set.
+    Every epoch is a new permutation of the data set. With `parts` > 1 a step's batch comes in so many equal parts, one
+    a call; of a team of `world` processes each gets the items of its `rank`.
     """
 
-    def __init__(self, dataset: Dataset, *, batch: int, seed: int, workers: int = 0, collate: Callable = list):
-        self._dataset, self._batch, self._seed = dataset, batch, seed
-        self._workers, self._collate, self._iterator = workers, collate, None
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch: int,
+        seed: int,
+        workers: int = 0,
+        collate: Callable = list,
+        rank: int = 0,
+        world: int = 1,
+        parts: int = 1,
+    ):
+        self._dataset, self._workers, self._collate, self._iterator = dataset, workers, collate, None
+        self._order = {"batch": batch, "seed": seed, "rank": rank, "world": world, "parts": parts}
 
     def __call__(self, step: int):
         if self._iterator is None:
             loader = DataLoader(
                 self._dataset,
-                batch_sampler=_Steps(len(self._dataset), self._batch, self._seed, step),
+                batch_sampler=_Steps(len(self._dataset), start=step, **self._order),
                 num_workers=self._workers,
                 collate_fn=self._collate,
+                pin_memory=self._workers > 0 and torch.cuda.is_available(),
             )
             self._iterator = iter(loader)
         return next(self._iterator)

@@ -15,7 +15,9 @@ from store.fingerprint import ROOT
 CONFIG_VARIABLE = "CAP2MASK_CONFIG"  # the configuration of the snakemake that started the stage
 
 
-def stage_arguments(stage: str, reads: tuple[str, ...], writes: tuple[str, ...], per: str) -> argparse.Namespace:
+def stage_arguments(
+    stage: str, reads: tuple[str, ...], writes: tuple[str, ...], per: str, team: bool
+) -> argparse.Namespace:
     """The parsed command line, with the checked configuration as `config` and the run that gets the results as `into`.
 
     Exits with one line where the configuration or a flag is wrong.
@@ -37,6 +39,8 @@ def stage_arguments(stage: str, reads: tuple[str, ...], writes: tuple[str, ...],
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of store, actions and runs")
     parser.add_argument("--shard", default="all" if per != "shard" else "0", help="default %(default)s")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
+    if team:
+        parser.add_argument("--gpus", type=int, default=1, help="processes, one a GPU (default %(default)s)")
     parser.add_argument("--device", help="auto, cpu or cuda (default: the config's)")
     parser.add_argument("--log", type=Path, help="also write the log to this file")
     parser.add_argument("--recompute", action="store_true", help="run even where the memo holds the result")

@@ -18,6 +18,7 @@ from store.blobs import canonical_json
 from store.errors import UserError
 from store.manifest import Output
 from store.tables import TableWriter, read_rows
+from store.team import Team
 
 
 class Job:
@@ -32,6 +33,7 @@ class Job:
         self.stage, self.seed, self.shard, self.shards = stage, seed, shard, shards
         self.params = _namespace(params)
         self.threads, self.root, self.files, self.scratch = threads, root, files, scratch
+        self.team = Team.of_this_process()
         self.outputs: list[Output] = []
         self.reject_counts: Counter = Counter()
         self.counted_rejects = 0
@@ -47,6 +49,13 @@ class Job:
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def sharing(self) -> dict:
+        """How this process takes its part of each training batch, as sources.loading.StepLoader wants it."""
+        p = self.params
+        self.team.share(p.batch, p.accumulate)
+        part = {"rank": self.team.rank, "world": self.team.world, "parts": p.accumulate}
+        return {"batch": p.batch, "seed": self.seed, "workers": p.workers, **part}
 
     # Reading
 
@@ -159,6 +168,8 @@ class Job:
         self._exit.close()
 
     def _keep(self, draft: Path, path: str, rows: int | None = None) -> None:
+        if not self.team.leads:
+            return
         digest, size = self._blobs.keep(draft)
         self.outputs.append(Output(path=path, digest=digest, bytes=size, rows=rows))
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from tqdm import tqdm
 
 
-def progress(items: Iterable, *, description: str, unit: str, total: int | None = None, done: int = 0) -> Iterator:
+def progress(
+    items: Iterable, *, description: str, unit: str, total: int | None = None, done: int = 0, quiet: bool = False
+) -> Iterator:
     """Yield `items`, showing how far they are on standard error; `done` of `total` were finished earlier."""
     terminal = sys.stderr.isatty()
     return tqdm(
@@ -19,6 +21,7 @@ def progress(items: Iterable, *, description: str, unit: str, total: int | None 
         ascii=None if terminal else True,
         dynamic_ncols=terminal,
         file=sys.stderr if terminal else _Lines(),
+        **({"disable": True} if quiet else {}),
     )
 
 

@@ -28,6 +28,7 @@ from store.blobs import Blobs, file_digest, write_atomically
 from store.errors import UserError, is_for_user
 from store.fingerprint import fingerprint
 from store.manifest import Manifest, Output, Run, action_key
+from store.team import Team, spread_out
 
 log = logging.getLogger("cap2mask")
 
@@ -39,7 +40,7 @@ class Stage:
     reads, writes: tables, or checkpoints by the name of their stage; files: parameters
     (of its section, dotted, or shared) that name files, whose content and not name enters the memo's key; an empty
     one is left out; root_files: the same, relative to the data set's folder. per: "shard" for one job a shard, "run"
-    for one job, "split" for one job that writes all shards.
+    for one job, "split" for one job that writes all shards. team: several processes can share the work, one a GPU.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Stage:
     files: tuple[str, ...] = ()
     root_files: tuple[str, ...] = ()
     per: str = "run"
+    team: bool = False
 
     @property
     def module(self) -> str:
@@ -55,8 +57,11 @@ class Stage:
 
     def main(self, run) -> None:
         """Command line of the stage; exits 1 with one line on a user's mistake."""
-        args = stage_arguments(self.name, self.reads, self.writes, self.per)
-        _start_log(args.log)
+        args = stage_arguments(self.name, self.reads, self.writes, self.per, self.team)
+        if self.team:
+            spread_out(args.gpus)
+        team = Team.of_this_process()
+        _start_log(args.log if team.leads else None, quiet=not team.leads)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         began = time.monotonic()
         try:
@@ -87,6 +92,8 @@ class Stage:
         manifest = None if args.recompute else _recall(memo, blobs)
         if manifest is None:
             manifest = self._compute(run, args, params, inputs, files, blobs, key, code, in_key, digests)
+            if not Team.of_this_process().leads:
+                return
             write_atomically(memo, manifest.to_json())
         else:
             log.info("%s %s: nothing new, linked what is known", self.name, args.shard)
@@ -137,11 +144,14 @@ class Stage:
         )
         try:
             _use_threads(args.threads)
+            job.team.join(job.device)
             run(job)
             counts = job.finish()
         finally:
             job.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+            job.team.leave()
+        if job.team.leads:
+            shutil.rmtree(scratch, ignore_errors=True)
         return Manifest(
             stage=self.name,
             shard=args.shard,
@@ -218,11 +228,11 @@ def _use_threads(threads: int) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _start_log(path: Path | None) -> None:
+def _start_log(path: Path | None, quiet: bool = False) -> None:
     log.setLevel(logging.DEBUG)
     log.handlers.clear()
     shown = logging.StreamHandler(sys.stderr)
-    shown.setLevel(logging.INFO)
+    shown.setLevel(logging.WARNING if quiet else logging.INFO)
     log.addHandler(shown)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)

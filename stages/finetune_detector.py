@@ -1,0 +1,54 @@
+"""Go on training the detector on base annotations (OVIS, experiments; Table 3), so that its base masks grow exact.
+
+Only base names compete, so that no loss pushes a region away from a novel name; which parts of the network stay as
+they are is a parameter.
+"""
+
+from store.stage import Stage
+
+STAGE = Stage(
+    name="finetune_detector",
+    reads=("images", "annotations", "embeddings", "train_detector"),
+    writes=("finetune_detector",),
+    team=True,
+)
+
+
+def run(job) -> None:
+    import numpy as np
+    import torch
+
+    from models.detector import OpenVocabularyMaskRCNN
+    from sources.objects import by_image, object_batches
+    from store.detector_training import train_detector
+    from store.errors import UserError
+
+    p = job.params
+    torch.set_num_threads(job.threads)
+    base = [row for row in job.table("embeddings").to_pylist() if row["split"] == "base"]
+    names = [row["category"] for row in base]
+    text = torch.tensor(np.array([row["vector"] for row in base], np.float32)).to(job.device)
+    paths = {row["image_id"]: row["path"] for row in job.rows("images") if row["split"] == "train"}
+    drawn = [
+        row
+        for row in job.rows("annotations")
+        if row["image_id"] in paths and row["category"] in names and not row["iscrowd"] and min(row["bbox"][2:]) >= 1
+    ]
+    if not drawn:
+        raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
+    objects = by_image(drawn)
+    tensors, settings = job.checkpoint("train_detector")
+    settings["detector"] |= {"background_weight": p.background_weight}
+    model = OpenVocabularyMaskRCNN(**settings["detector"])
+    model.load_state_dict(tensors)
+    model.freeze(p.frozen)
+    model.to(job.device).train()
+    data = [(paths[image_id], objects[image_id]) for image_id in sorted(objects)]
+    batches = object_batches(job.root, data, names, **job.sharing())
+    curve = train_detector(job, model, text, batches, description="fine-tuning the detector")
+    job.save_checkpoint(model.state_dict(), settings)
+    job.save_curve(curve)
+
+
+if __name__ == "__main__":
+    STAGE.main(run)
