@@ -25,6 +25,7 @@ DRAW = FLOW.toy_command(PYTHON)
 
 wildcard_constraints:
     shard=r"\d+",
+    detector=r"\w+_detector",
 
 
 localrules:
@@ -34,6 +35,13 @@ localrules:
 rule all:
     input:
         FLOW.goals(),
+
+
+onstart:
+    try:
+        FLOW.check_files(sorted({job.rule.name for job in workflow.dag.needrun_jobs()}))
+    except UserError as error:
+        raise WorkflowError(str(error))
 
 
 # The data set -------------------------------------------------------------------------------------------------------
@@ -58,7 +66,7 @@ rule toy:
 
 
 rule ingest:
-    """COCO files to the tables images, captions, annotations, labels."""
+    """The data set's files to the tables images, captions, annotations, labels."""
     input:
         FLOW.source_files(),
     output:
@@ -78,6 +86,27 @@ rule ingest:
         ONCE
 
 
+rule categories:
+    """The vocabulary: of a file, counted, or of the labels."""
+    input:
+        FLOW.manifest("ingest"),
+    output:
+        FLOW.manifest("categories"),
+    log:
+        FLOW.log("categories"),
+    benchmark:
+        FLOW.benchmark("categories")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        **FLOW.params("categories"),
+    shell:
+        ONCE
+
+
 # Where is what the captions name? -----------------------------------------------------------------------------------
 
 
@@ -85,6 +114,7 @@ rule nouns:
     """Captions to the nouns of the vocabulary that they name."""
     input:
         FLOW.manifest("ingest"),
+        FLOW.manifest("categories"),
     output:
         FLOW.each("nouns"),
     log:
@@ -93,8 +123,9 @@ rule nouns:
         FLOW.benchmark("nouns", "{shard}")
     conda:
         "environment.yml"
+    threads: 2
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
     params:
         **FLOW.params("nouns"),
     shell:
@@ -152,6 +183,7 @@ rule train_wspn:
     """A proposal network taught by the captions' base nouns (OVIS, Eq. 5)."""
     input:
         FLOW.manifest("ingest"),
+        FLOW.manifest("categories"),
         FLOW.every("nouns"),
         FLOW.every("selective_search"),
     output:
@@ -250,6 +282,7 @@ rule pseudo_labels:
     """The pseudo-masks as COCO JSON."""
     input:
         FLOW.manifest("ingest"),
+        FLOW.manifest("categories"),
         FLOW.every("segment"),
     output:
         FLOW.manifest("pseudo_labels"),
@@ -272,6 +305,8 @@ rule pseudo_labels:
 
 rule embed_text:
     """The vocabulary's names as vectors."""
+    input:
+        FLOW.manifest("categories"),
     output:
         FLOW.manifest("embed_text"),
     log:
@@ -317,6 +352,7 @@ rule finetune_detector:
     input:
         FLOW.manifest("ingest"),
         FLOW.manifest("embed_text"),
+        FLOW.manifest("pseudo_labels"),
         FLOW.manifest("train_detector"),
     output:
         FLOW.manifest("finetune_detector"),
@@ -337,17 +373,17 @@ rule finetune_detector:
 
 
 rule detect:
-    """What the detector finds in the validation images."""
+    """What a trained detector finds in the validation images."""
     input:
         FLOW.manifest("ingest"),
         FLOW.manifest("embed_text"),
-        FLOW.manifest("train_detector"),
+        FLOW.manifest("{detector}"),
     output:
-        FLOW.each("detect"),
+        FLOW.manifest("detect", "{detector}"),
     log:
-        FLOW.log("detect", "{shard}"),
+        FLOW.log("detect", "{detector}"),
     benchmark:
-        FLOW.benchmark("detect", "{shard}")
+        FLOW.benchmark("detect", "{detector}")
     conda:
         "environment.yml"
     threads: 2
@@ -357,7 +393,7 @@ rule detect:
     params:
         **FLOW.params("detect"),
     shell:
-        SHARD
+        f"{ONCE} --detector {{wildcards.detector}}"
 
 
 # How good is it? ----------------------------------------------------------------------------------------------------
@@ -367,6 +403,7 @@ rule evaluate_labels:
     """Maps, proposals and pseudo-masks against the truth."""
     input:
         FLOW.manifest("ingest"),
+        FLOW.manifest("categories"),
         FLOW.every("nouns"),
         FLOW.every("gradcam"),
         FLOW.every("selective_search"),
@@ -391,10 +428,11 @@ rule evaluate_labels:
 
 
 rule evaluate:
-    """The detector's AP: constrained and generalized, base, novel and all."""
+    """Each detector's AP: constrained and generalized, base, novel and all."""
     input:
         FLOW.manifest("ingest"),
-        FLOW.every("detect"),
+        FLOW.manifest("categories"),
+        FLOW.of_detectors("detect"),
         FLOW.manifest("evaluate_labels"),
     output:
         FLOW.manifest("evaluate"),
@@ -415,10 +453,13 @@ rule evaluate:
 rule report:
     """Contact sheets as PNG."""
     input:
-        FLOW.manifest("evaluate"),
+        FLOW.manifest("ingest"),
+        FLOW.every("nouns"),
         FLOW.every("gradcam"),
+        FLOW.every("propose"),
+        FLOW.every("select_boxes"),
         FLOW.every("segment"),
-        FLOW.every("detect"),
+        FLOW.of_detectors("detect"),
     output:
         FLOW.manifest("report"),
     log:

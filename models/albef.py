@@ -1,7 +1,6 @@
 """ALBEF (Li et al., 2021): image encoder, text encoder, fusion layers and heads, with the published tensor names.
 
-The interface that the rest of the project uses of any vision-language model: encode_image, encode_text, fuse,
-match_logits, token_log_probs, and the attributes image_size, grid, fusion_layers.
+A VisionLanguageModel (models/vision_language.py): the one that both papers' pseudo-labels come from.
 """
 
 import json
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from models.bert import BertModel, MaskedLanguageHead
+from models.fusion_bert import BertModel, MaskedLanguageHead
 from models.vit import VisionTransformer, resize_position_embeddings
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -40,6 +39,8 @@ class ALBEF(nn.Module):
     image_cls_visible: False closes the image's [CLS] token to cross-attention (the published model leaves it open);
     a model must be used as it was trained.
     """
+
+    image_mean, image_std = IMAGE_MEAN, IMAGE_STD
 
     def __init__(
         self,
@@ -155,14 +156,20 @@ class ALBEF(nn.Module):
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, image_size: int, vision_heads: int = 12, text_heads: int = 12
+        cls,
+        path: str | Path,
+        image_size: int,
+        vision_heads: int = 12,
+        text_heads: int = 12,
+        dtype: torch.dtype | None = None,
     ) -> "ALBEF":
         """Read published or fine-tuned weights (.pth, or .safetensors), in evaluation mode.
 
         Sizes are read off the tensors; momentum copies and queues are left out; `text_encoder.` without `bert.` is
         taken; position embeddings are resized to image_size. Heads can't be read off the tensors: a .safetensors
         file of this project says them (and image_cls_visible) in its metadata, which then wins over the arguments.
-        A file without a masked-language head gives a model without one.
+        A file without a masked-language head gives a model without one. dtype: of the weights, None as in the file,
+        whose pages are then used as they lie on the disk: loading takes no memory of its own.
 
         Raises CheckpointError with the list of tensors that are missing, unknown or ill-shaped.
         """
@@ -177,8 +184,36 @@ class ALBEF(nn.Module):
         with torch.device("meta"):
             model = cls(**sizes)
         _check_fit(model.state_dict(), tensors, path)
+        if dtype is not None:
+            tensors = {
+                name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+            }
         model.load_state_dict(tensors, assign=True)
         return model.eval().requires_grad_(False)
+
+
+def load(weights: Path, tokens: Path | None, options) -> tuple[ALBEF, object]:
+    """See models.vision_language. weights: ALBEF.pth, a fine-tuned sibling, or this project's .safetensors."""
+    from models.text import read_tokenizer
+
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    heads = options.vision_heads, options.text_heads
+    model = ALBEF.from_checkpoint(weights, options.image_size, *heads, dtype)
+    return model, read_tokenizer(weights, tokens, options.max_tokens)
+
+
+def load_text(weights: Path, tokens: Path | None, options):
+    """See models.vision_language: ALBEF's own text projection."""
+    from models.text import encode
+
+    model, tokenizer = load(weights, tokens, options)
+
+    @torch.inference_mode()
+    def embed(sentences: list[str]) -> Tensor:
+        ids, mask, _ = encode(tokenizer, sentences)
+        return model.text_features(model.encode_text(ids, mask)).float()
+
+    return embed
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:

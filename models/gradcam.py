@@ -65,15 +65,17 @@ def gradcam_encoded(
             if target_ids is None:
                 raise ValueError("score 'mlm' needs target_ids, the tokens behind the masks")
             wanted = target_ids >= 0
-            log_probs = model.token_log_probs(fused).gather(-1, target_ids.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            log_probs = (
+                model.token_log_probs(fused).float().gather(-1, target_ids.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            )
             total = (log_probs * wanted).sum()
         else:
             raise ValueError(f"score {score!r}: itm or mlm")
         gradients = torch.autograd.grad(total, [weights[i] for i in layers])
-    maps = sum((weights[i].detach() * gradient.clamp(min=0)).mean(1) for i, gradient in zip(layers, gradients))
+    maps = sum((weights[i].detach() * gradient.clamp(min=0)).float().mean(1) for i, gradient in zip(layers, gradients))
     maps = maps[..., 1:] * attention_mask.unsqueeze(-1)
     grid = round(maps.shape[-1] ** 0.5)
-    return maps.unflatten(-1, (grid, grid)), logits.detach()
+    return maps.unflatten(-1, (grid, grid)), logits.detach().float()
 
 
 def normalise(maps: Tensor) -> Tensor:

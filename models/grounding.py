@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.albef import IMAGE_MEAN, IMAGE_STD
 from models.gradcam import iterative_gradcam
 from models.pixels import normalise_colours, square
 from models.text import encode, tokens_of_span
@@ -23,7 +22,8 @@ class Grounder:
     """
 
     def __init__(self, model, tokenizer, *, layers, score, masking, iterations, threshold, batch, device):
-        self.model, self.tokenizer, self.device, self.batch = model.float().to(device), tokenizer, device, batch
+        self.model, self.tokenizer, self.device, self.batch = model.to(device), tokenizer, device, batch
+        self._dtype = next(model.parameters()).dtype
         self._by_image = masking == "image"
         self._options = {"layers": tuple(layers), "score": score, "iterations": iterations, "threshold": threshold}
         self._options["mask_id"] = tokenizer.mask_token_id
@@ -50,7 +50,7 @@ class Grounder:
                 groups = torch.tensor([numbers[pair.image_id] for pair, _ in full], device=self.device)
             maps, logits = iterative_gradcam(
                 self.model,
-                normalise_colours(images.to(self.device), IMAGE_MEAN, IMAGE_STD),
+                normalise_colours(images.to(self.device), self.model.image_mean, self.model.image_std).to(self._dtype),
                 ids.to(self.device),
                 mask.to(self.device),
                 torch.stack([nouns for _, nouns in full]).to(self.device),

@@ -1,4 +1,6 @@
-"""Finding the words of a caption that name a category: whole words, longest match first, plurals and counts."""
+"""Finding the words of a caption that name a category: whole words, longest match first, plurals and counts, and what
+only looks like a name: verbs ("athletes train"), adjectives ("an orange cat"), the first half of another thing's name
+("train station")."""
 
 import re
 from dataclasses import dataclass
@@ -6,20 +8,38 @@ from dataclasses import dataclass
 import inflect
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
-_NUMBERS = {
-    "one": 1,
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-}
-_NUMBERS |= {"a": 1, "an": 1, "both": 2, "pair": 2, "couple": 2, "dozen": 12}
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_NUMBERS = dict(zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11)))
+_NUMBERS |= {"both": 2, "pair": 2, "couple": 2, "dozen": 12}
 _FILLERS = 3
+_ENDS_COUNT = {"and", "with", "of", "in", "on", "near", "the"}
+
+_COLOURS = _set("red green blue yellow black white brown purple pink gray grey silver gold tan teal beige orange")
+_SHADES = _set("bright dark light pale burnt deep neon vivid color colour painted colored coloured wearing dyed")
+_OF_BEING = {"in", "is", "are", "was", "were", "looks", "turned"}
+_AFTER_A_NOUN = _set(
+    """a an the and or on in at with is are was were sits sit stands lies lay to from by next near beside behind under of
+    for that which it its while as has have hangs rests inside outside over above below against between among who whose
+    being cut sliced peeled placed split half halves this these up down out off there one two three"""
+)
+_THINGS_IN_ING = _set("building ceiling railing clothing awning painting ring wing string king sling lighting")
+_BEFORE_A_VERB = _set("to who not will would can could should may might must they we i you he she")
+_OBJECTS_OF_VERBS = _set("a an the his her their its my our your him them it himself herself themselves")
+_BEFORE_A_NOUN = (
+    _set("a an the this that these those his her their its my our your some any many several no another each")
+    | _set("of with on in at by and or near under over beside behind from into for like as")
+    | set(_NUMBERS)
+)
+_PERSONS = _set(
+    """man woman boy girl person child kid guy lady player coach trainer skier chef male female toddler rider surfer
+    adult teenager athlete father mother somebody someone he she"""
+)
+_PLURAL_PERSONS = {"people", "men", "women", "children"}
 
 
 @dataclass(frozen=True)
@@ -36,37 +56,53 @@ class Mention:
 class NounFinder:
     """A dictionary of phrases, looked up along a caption.
 
-    categories: {category: its words, the name first}; ignore: phrases that are passed over, such as "hot dog".
+    categories: {category: its words, the name first}; ignore: phrases that are passed over, such as "hot dog"; heads:
+    words that make the name before them part of another thing's name; verbs, adjectives: words that are one as well.
     """
 
-    def __init__(self, categories: dict[str, tuple[str, ...]], ignore: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        categories: dict[str, tuple[str, ...]],
+        ignore: tuple[str, ...] = (),
+        heads: tuple[str, ...] = (),
+        verbs: tuple[str, ...] = (),
+        adjectives: tuple[str, ...] = (),
+    ):
         self._phrases: dict[tuple[str, ...], tuple[str | None, bool]] = {}
         engine = inflect.engine()
         for phrase in ignore:
-            for form in (phrase, engine.plural_noun(phrase)):
+            for form in _plurals(engine, phrase) | {phrase}:
                 self._phrases.setdefault(_words(form), (None, False))
         for category, names in categories.items():
-            plurals = {plural for name in names for plural in (engine.plural_noun(name), name + "s")}
+            plurals = {name: _plurals(engine, name) for name in names}
+            every = set().union(*plurals.values())
             for name in names:
-                own_plural = engine.plural_noun(name) == name  # scissors: one pair unless told otherwise
-                self._phrases.setdefault(_words(name), (category, name in plurals and not own_plural))
-            for plural in sorted(plurals - set(names)):
+                own_plural = name in plurals[name]  # scissors: one pair unless told otherwise
+                self._phrases.setdefault(_words(name), (category, name in every and not own_plural))
+            for plural in sorted(every - set(names)):
                 self._phrases.setdefault(_words(plural), (category, True))
-        self._longest = max((len(phrase) for phrase in self._phrases), default=0)
+        self._phrases.pop((), None)
+        self._longest: dict[str, int] = {}  # by first word
+        for phrase in self._phrases:
+            self._longest[phrase[0]] = max(self._longest.get(phrase[0], 0), len(phrase))
+        self._heads = {form for head in heads for form in _plurals(engine, head) | {head}}
+        self._verbs = {form: form != verb for verb in verbs for form in (verb, *_plurals(engine, verb))}
+        self._adjectives = set(adjectives)
 
     def find(self, text: str) -> list[Mention]:
         """The mentions in a caption, in order."""
-        matches = list(_WORD.finditer(text.lower()))
+        lower = text.lower()
+        matches = list(_WORD.finditer(lower))
         words = [match[0].removesuffix("'s") for match in matches]
         found, i = [], 0
         while i < len(words):
-            for length in range(min(self._longest, len(words) - i), 0, -1):
+            for length in range(min(self._longest.get(words[i], 0), len(words) - i), 0, -1):
                 hit = self._phrases.get(tuple(words[i : i + length]))
                 if hit:
                     category, plural = hit
-                    if category:
-                        start, last = matches[i].start(), matches[i + length - 1]
-                        end = last.start() + len(words[i + length - 1])
+                    last = matches[i + length - 1]
+                    if category and not self._only_looks_so(lower, matches, words, i, length):
+                        start, end = matches[i].start(), last.start() + len(words[i + length - 1])
                         count = _count(words, i) if plural else 1
                         found.append(Mention(category, text[start:end], start, end, count))
                     i += length - 1
@@ -74,18 +110,61 @@ class NounFinder:
             i += 1
         return found
 
+    def _only_looks_so(self, text: str, matches: list, words: list[str], i: int, length: int) -> bool:
+        """Whether words[i : i + length] is no thing here: a verb, an adjective, or the first half of a name."""
+        end = i + length
+        joined = end < len(words) and text[matches[end - 1].end() : matches[end].start()].isspace()
+        after = words[end] if joined else ""
+        if after in self._heads:
+            return True
+        if length > 1:
+            return False
+        word, before = words[i], words[i - 1] if i else ""
+        if word in self._verbs and _is_verb(words, i, after, third_person=self._verbs[word] or word == "skis"):
+            return True
+        return word in self._adjectives and _is_adjective(words, i, before, after)
+
+
+def _is_verb(words: list[str], i: int, after: str, third_person: bool) -> bool:
+    before = words[i - 1] if i else ""
+    if before in _BEFORE_A_VERB:
+        return before != "to" or not third_person
+    if third_person and before in _PERSONS:
+        return True
+    plural = before in _PLURAL_PERSONS or (before.endswith("s") and not before.endswith(("ss", "us", "is", "as")))
+    if not third_person and plural and before not in _BEFORE_A_NOUN:
+        return True
+    return bool(before) and before not in _BEFORE_A_NOUN and after in _OBJECTS_OF_VERBS
+
+
+def _is_adjective(words: list[str], i: int, before: str, after: str) -> bool:
+    if words[i] in _COLOURS:
+        if before in _SHADES or before in _OF_BEING:
+            return True
+        if before in ("and", "or") and i > 1 and words[i - 2] in _COLOURS:
+            return True
+        if after in ("and", "or") and i + 2 < len(words) and words[i + 2] in _COLOURS:
+            return True
+    if not after or after in _AFTER_A_NOUN:
+        return False
+    return not after.endswith("ing") or after in _THINGS_IN_ING
+
+
+def _plurals(engine: inflect.engine, name: str) -> set[str]:
+    return {form for form in (engine.plural_noun(name), name + "s") if form}
+
 
 def _words(phrase: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(phrase.lower()))
+    return tuple(word.removesuffix("'s") for word in _WORD.findall(phrase.lower()))
 
 
 def _count(words: list[str], i: int) -> int:
     """The number before a plural, at most a few words ahead ("two small dogs"), 0 where there is none."""
     for word in reversed(words[max(0, i - _FILLERS) : i]):
-        if word.isdigit():
+        if word.isdecimal():
             return int(word)
-        if word in _NUMBERS and word not in ("a", "an", "one"):
+        if word in _NUMBERS and word != "one":
             return _NUMBERS[word]
-        if word in ("and", "with", "of", "in", "on", "near", "the"):
+        if word in _ENDS_COUNT:
             return 0
     return 0

@@ -12,7 +12,8 @@ import pyarrow as pa
 class Table:
     """A table's pyarrow schema, the stage that writes it, its key columns, and rows per Parquet row group.
 
-    per: "shard" where the files are split by image, "run" where there is one file.
+    per: "shard" where the files are split by image, "detector" where each trained detector has one, "run" where there is
+    one file.
     """
 
     stage: str
@@ -30,6 +31,7 @@ _BOX_XYXY = pa.list_(pa.float32(), 4)
 _BOX_XYWH = pa.list_(pa.float64(), 4)
 _RLE = pa.struct([pa.field("size", pa.list_(pa.int32(), 2), False), pa.field("counts", pa.string(), False)])
 _IMAGE = ("image_id", pa.string(), "the data set's own id")
+_DETECTOR = ("detector", pa.string(), "the stage that trained it: train_detector, finetune_detector")
 _CATEGORY = ("category", pa.string(), "a name of the vocabulary")
 _SEGMENTATION = ("segmentation", _RLE, "COCO RLE: size [height, width] in pixels, compressed counts")
 
@@ -42,7 +44,7 @@ _PSEUDO_BOX = (
     ("rank", pa.int32(), "place of the box among the image's proposals, 0 the most confident"),
     ("coverage", pa.float32(), "share of the whole activation that lies inside, 0 to 1"),
 )
-_METRICS = _schema(
+_METRICS = (
     (
         "protocol",
         pa.string(),
@@ -91,6 +93,19 @@ TABLES: dict[str, Table] = {
         ),
     ),
     "labels": Table("ingest", ("image_id", "category"), _schema(_IMAGE, _CATEGORY)),
+    "category_counts": Table(
+        "ingest",
+        ("category",),
+        _schema(
+            ("category", pa.string(), "as the source names it"),
+            (
+                "objects",
+                pa.int64(),
+                "outlined objects of the training part, crowds left out; splits are counted from it",
+            ),
+        ),
+        per="run",
+    ),
     "nouns": Table(
         "nouns",
         ("image_id", "category", "caption_id", "start"),
@@ -102,6 +117,7 @@ TABLES: dict[str, Table] = {
             ("start", pa.int32(), "first character"),
             ("end", pa.int32(), "one past the last character"),
             ("count", pa.int32(), "objects meant: singular 1, 'two dogs' 2, 0 for a plural without a number"),
+            ("text", pa.string(), "the whole caption, or the sentence made of an image label"),
         ),
     ),
     "gradcam": Table(
@@ -136,15 +152,16 @@ TABLES: dict[str, Table] = {
         ("category",),
         _schema(
             _CATEGORY,
-            ("split", pa.string(), "base or novel"),
+            ("split", pa.string(), "base, novel or open"),
             ("vector", pa.list_(pa.float32()), "text embedding, unit length"),
         ),
         per="run",
     ),
     "detections": Table(
         "detect",
-        ("image_id", "vocabulary", "category"),
+        ("detector", "image_id", "vocabulary", "category"),
         _schema(
+            _DETECTOR,
             _IMAGE,
             ("vocabulary", pa.string(), "the names that competed: all, base or novel"),
             _CATEGORY,
@@ -152,9 +169,15 @@ TABLES: dict[str, Table] = {
             ("bbox", _BOX_XYWH, "xywh, pixels"),
             _SEGMENTATION,
         ),
+        per="detector",
     ),
-    "label_metrics": Table("evaluate_labels", ("protocol", "kind", "group", "metric"), _METRICS, per="run"),
-    "metrics": Table("evaluate", ("protocol", "kind", "group", "metric"), _METRICS, per="run"),
+    "label_metrics": Table("evaluate_labels", ("protocol", "kind", "group", "metric"), _schema(*_METRICS), per="run"),
+    "metrics": Table(
+        "evaluate",
+        ("detector", "protocol", "kind", "group", "metric"),
+        _schema(("detector", pa.string(), "the checkpoint measured; empty for what precedes detectors"), *_METRICS),
+        per="run",
+    ),
 }
 
 REJECTS = _schema(

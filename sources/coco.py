@@ -9,9 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from pycocotools import mask as coco_mask
 
-
-class SourceError(ValueError):
-    """A data set's file that is missing or not what it should be."""
+from sources.part import Fault, Part, SourceError
 
 
 @dataclass
@@ -95,6 +93,18 @@ def read_split(root: Path, images: str, instances: str = "", captions: str = "")
     if instances:
         _read_annotations(files["instances"], found)
     return found
+
+
+def read_part(root: Path, part, threads: int = 1) -> Part:
+    """part.images, part.instances, part.captions as read_split takes them. Raises SourceError."""
+    split = read_split(root, part.images, part.instances, part.captions)
+    counts: dict[str, int] = {}
+    for row in split.annotations:
+        if not row["iscrowd"]:
+            counts[row["category"]] = counts.get(row["category"], 0) + 1
+    captions = [dict(zip(("image_id", "caption_id", "text"), row)) for row in split.captions]
+    faults = [Fault(*fault) for fault in split.faults]
+    return Part(split.images, captions, None, lambda size_of: split.annotations, faults, counts)
 
 
 def _read_annotations(content: dict, found: Split) -> None:

@@ -21,15 +21,13 @@ class Pair:
     image: np.ndarray
 
 
-def named_pairs(
-    root: Path, images: list[dict], captions: list[dict], nouns: list[dict], reject: Callable
-) -> tuple[Iterator[Pair], int]:
+def named_pairs(root: Path, images: list[dict], nouns: list[dict], reject: Callable) -> tuple[Iterator[Pair], int]:
     """The pairs in the order of their ids, pictures read as they are asked for, and how many there are.
 
     A picture that can't be read is put aside by reject(image_id, reason, detail), once.
     """
     paths = {row["image_id"]: row["path"] for row in images}
-    texts = {row["caption_id"]: row["text"] for row in captions}
+    texts = {(row["image_id"], row["caption_id"]): row["text"] for row in nouns}
     spans: dict[tuple[str, str], dict[str, list]] = {}
     for row in nouns:
         by_caption = spans.setdefault((row["image_id"], row["category"]), {})
@@ -47,6 +45,6 @@ def named_pairs(
             if image is not None:
                 caption_id = min(spans[image_id, category])
                 marks = tuple(spans[image_id, category][caption_id])
-                yield Pair(image_id, category, caption_id, texts[caption_id], marks, image)
+                yield Pair(image_id, category, caption_id, texts[image_id, caption_id], marks, image)
 
     return pairs(), len(spans)

@@ -1,8 +1,8 @@
-"""Run the trained detector over the validation images, with all names competing, and with base and novel ones alone."""
+"""Run a trained detector over the validation images, with all names competing, and with base and novel ones alone."""
 
 from store.stage import Stage
 
-STAGE = Stage(name="detect", reads=("images", "embeddings", "train_detector"), writes=("detections",), per="shard")
+STAGE = Stage(name="detect", reads=("images", "embeddings"), writes=("detections",), per="detector")
 
 
 def run(job) -> None:
@@ -17,12 +17,12 @@ def run(job) -> None:
 
     p = job.params
     torch.set_num_threads(job.threads)
-    tensors, settings = job.checkpoint("train_detector")
+    tensors, settings = job.checkpoint(job.shard)
     model = OpenVocabularyMaskRCNN(**settings["detector"])
     model.load_state_dict(tensors)
     model.to(job.device).eval()
     embeddings = job.table("embeddings").to_pylist()
-    names = {"all": embeddings}
+    names = {"all": [row for row in embeddings if row["split"] != "open"] or embeddings}
     names |= {group: [row for row in embeddings if row["split"] == group] for group in ("base", "novel")}
     names = {group: rows for group, rows in names.items() if rows}
     vectors = {
@@ -51,6 +51,7 @@ def run(job) -> None:
                 ):
                     rle = coco_mask.encode(np.asfortranarray(mask))
                     writer.add(
+                        detector=job.shard,
                         image_id=row["image_id"],
                         vocabulary=group,
                         category=names[group][label]["category"],

@@ -6,7 +6,7 @@ STAGE = Stage(
     name="evaluate_labels",
     reads=(
         "images",
-        "captions",
+        "categories",
         "annotations",
         "nouns",
         "gradcam",
@@ -16,7 +16,7 @@ STAGE = Stage(
         "pseudo_masks",
     ),
     writes=("label_metrics",),
-    files=("vocabulary", "weights", "tokens"),
+    files=("weights", "tokens"),
 )
 
 
@@ -28,11 +28,12 @@ def run(job) -> None:
     from sources.vocabulary import read_vocabulary
     from store.progress import progress
 
-    vocabulary = read_vocabulary(job.files["vocabulary"])
-    groups = {"base": vocabulary.base, "novel": vocabulary.novel, "all": vocabulary.names}
-    sizes = {row["image_id"]: (row["height"], row["width"]) for row in job.rows("images") if row["split"] == "train"}
+    vocabulary = read_vocabulary(job.paths("categories")[0])
+    groups = {"base": vocabulary.base, "novel": vocabulary.novel, "all": vocabulary.measured}
+    sizes = _measured_images(job)
     objects: dict[tuple[str, str], list] = {}
-    truth = [row for row in job.rows("annotations") if row["image_id"] in sizes and row["category"] in vocabulary.names]
+    known = set(vocabulary.measured)
+    truth = [row for row in job.rows("annotations") if row["image_id"] in sizes and row["category"] in known]
     for row in truth:
         objects.setdefault((row["image_id"], row["category"]), []).append(row)
     measured: dict[tuple[str, str, str, str], list[float]] = {}
@@ -55,13 +56,13 @@ def run(job) -> None:
             note("grounding", f"G={iterations}", key[1], "coverage", covered(mask, union))
         mask = map_mask(grids.max(0), union.shape)
         note("pseudo_labels", "gradcam", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key]))
-    for score, pairs in _other_scores(job):
+    for score, pairs in _other_scores(job, sizes):
         for key, grid in pairs:
             if key in objects:
                 union = np.any([decode(o["segmentation"]) for o in objects[key]], axis=0)
                 note("grounding", score, key[1], "pointing", points_at(grid, union))
     for table, kind in (("proposals", "selective_search"), ("wspn_proposals", "wspn")):
-        found = {row["image_id"]: row["boxes"] for row in job.rows(table)}
+        found = {row["image_id"]: row["boxes"] for row in job.rows(table) if row["image_id"] in sizes}
         for row in truth:
             if not row["iscrowd"]:
                 boxes = found.get(row["image_id"], np.zeros((0, 4)))
@@ -70,6 +71,8 @@ def run(job) -> None:
     labels = []
     for row in job.rows("pseudo_masks"):
         key = row["image_id"], row["category"]
+        if row["image_id"] not in sizes or row["category"] not in known:
+            continue
         box = row["box"]
         labels.append(row | {"bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]})
         if key in objects:
@@ -92,23 +95,29 @@ def run(job) -> None:
                     writer.add(protocol="pseudo_labels", kind=kind, group=group, metric=metric, value=value)
 
 
-def _other_scores(job):
-    """For S the match logit and S the masked noun's likelihood: the first map of every pair, by (image_id, category)."""
-    from models.albef import ALBEF
+def _measured_images(job) -> dict[str, tuple[int, int]]:
+    """(height, width) of the training images that count: all, or so many as the parameter `images` says, evenly spread."""
+    train = sorted(
+        (row["image_id"], row["height"], row["width"]) for row in job.rows("images") if row["split"] == "train"
+    )
+    every = max(1, len(train) // job.params.images) if job.params.images else 1
+    return {image_id: (height, width) for image_id, height, width in train[::every]}
+
+
+def _other_scores(job, measured):
+    """For each score asked for the first map of every pair of the measured images, by (image_id, category)."""
     from models.grounding import Grounder
-    from models.text import read_tokenizer
+    from models.vision_language import load_model
     from sources.pairs import named_pairs
     from store.progress import progress
 
     p = job.params
-    weights, tokens = job.files["weights"], job.files.get("tokens")
-    model = ALBEF.from_checkpoint(weights, p.image_size, p.vision_heads, p.text_heads)
-    tables = [list(job.rows(name)) for name in ("images", "captions", "nouns")]
-    scores = ["itm"] + (["mlm"] if model.text_encoder.cls is not None else [])
-    for score in scores:
+    model, tokenizer = load_model(job.files["weights"], job.files.get("tokens"), p)
+    tables = [list(job.rows("images")), [row for row in job.rows("nouns") if row["image_id"] in measured]]
+    for score in p.scores:
         grounder = Grounder(
             model,
-            read_tokenizer(weights, tokens, p.max_tokens),
+            tokenizer,
             layers=p.layers,
             score=score,
             masking="pair",

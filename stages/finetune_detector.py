@@ -1,14 +1,14 @@
 """Go on training the detector on base annotations (OVIS, experiments; Table 3), so that its base masks grow exact.
 
-Only base names compete, so that no loss pushes a region away from a novel name; which parts of the network stay as
-they are is a parameter.
+Only base names compete, so that no loss pushes a region away from a novel name; or, with keep_novel, all names, and the
+pseudo-labels of the others stay among the targets. Which parts of the network stay as they are is a parameter.
 """
 
 from store.stage import Stage
 
 STAGE = Stage(
     name="finetune_detector",
-    reads=("images", "annotations", "embeddings", "train_detector"),
+    reads=("images", "annotations", "embeddings", "pseudo_labels", "train_detector"),
     writes=("finetune_detector",),
     team=True,
 )
@@ -19,23 +19,29 @@ def run(job) -> None:
     import torch
 
     from models.detector import OpenVocabularyMaskRCNN
+    from sources.coco import read_split
     from sources.objects import by_image, object_batches
     from store.detector_training import train_detector
     from store.errors import UserError
 
     p = job.params
     torch.set_num_threads(job.threads)
-    base = [row for row in job.table("embeddings").to_pylist() if row["split"] == "base"]
-    names = [row["category"] for row in base]
-    text = torch.tensor(np.array([row["vector"] for row in base], np.float32)).to(job.device)
+    rows = [row for row in job.table("embeddings").to_pylist() if row["split"] == "base" or p.keep_novel]
+    names = [row["category"] for row in rows]
+    base = {row["category"] for row in rows if row["split"] == "base"}
+    text = torch.tensor(np.array([row["vector"] for row in rows], np.float32)).to(job.device)
     paths = {row["image_id"]: row["path"] for row in job.rows("images") if row["split"] == "train"}
     drawn = [
         row
         for row in job.rows("annotations")
-        if row["image_id"] in paths and row["category"] in names and not row["iscrowd"] and min(row["bbox"][2:]) >= 1
+        if row["image_id"] in paths and row["category"] in base and not row["iscrowd"] and min(row["bbox"][2:]) >= 1
     ]
     if not drawn:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
+    if p.keep_novel:
+        [labels_file] = job.paths("pseudo_labels")
+        labelled = read_split(labels_file.parent, ".", labels_file.name).annotations
+        drawn += [row for row in labelled if row["category"] not in base]
     objects = by_image(drawn)
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}

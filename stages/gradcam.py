@@ -4,7 +4,7 @@ from store.stage import Stage
 
 STAGE = Stage(
     name="gradcam",
-    reads=("images", "captions", "nouns"),
+    reads=("images", "nouns"),
     writes=("gradcam",),
     files=("weights", "tokens"),
     per="shard",
@@ -13,18 +13,17 @@ STAGE = Stage(
 
 def run(job) -> None:
     import numpy as np
+    import torch
 
-    from models.albef import ALBEF
     from models.grounding import Grounder
-    from models.text import read_tokenizer
+    from models.vision_language import load_model
     from sources.pairs import named_pairs
     from store.progress import progress
 
     p = job.params
-    model = ALBEF.from_checkpoint(job.files["weights"], p.image_size, p.vision_heads, p.text_heads)
+    torch.set_num_threads(job.threads)
     grounder = Grounder(
-        model,
-        read_tokenizer(job.files["weights"], job.files.get("tokens"), p.max_tokens),
+        *load_model(job.files["weights"], job.files.get("tokens"), p),
         layers=p.layers,
         score=p.score,
         masking=p.masking,
@@ -33,8 +32,7 @@ def run(job) -> None:
         batch=p.batch,
         device=job.device,
     )
-    tables = (list(job.rows(name)) for name in ("images", "captions", "nouns"))
-    pairs, total = named_pairs(job.root, *tables, job.reject)
+    pairs, total = named_pairs(job.root, list(job.rows("images")), list(job.rows("nouns")), job.reject)
 
     def marked():
         for pair in progress(pairs, description="activation maps", unit="pair", total=total):

@@ -1,71 +1,121 @@
-"""Read a data set in COCO's format into the tables images, captions, annotations and labels, split by image."""
+"""Read a data set into the tables images, captions, annotations, labels and category_counts, split by image.
+
+A data set has the parts train and val, and captioned: pictures with captions alone that join the training images.
+"""
 
 from store.stage import Stage
 
+PARTS = ("train", "val", "captioned")
+KINDS = ("images", "instances", "captions", "labels", "boxes", "masks", "classes")
 STAGE = Stage(
     name="ingest",
-    writes=("images", "captions", "annotations", "labels"),
-    root_files=tuple(f"{split}.{kind}" for split in ("train", "val") for kind in ("images", "instances", "captions")),
+    writes=("images", "captions", "annotations", "labels", "category_counts"),
+    root_files=tuple(f"{part}.{kind}" for part in PARTS for kind in KINDS),
     per="split",
 )
 
 
 def run(job) -> None:
-    from concurrent.futures import ProcessPoolExecutor
     from contextlib import ExitStack
+    from importlib import import_module
 
-    from sources.coco import SourceError, read_split
+    from sources.part import Fault, SourceError
+    from store.progress import progress
+    from store.spill import Spill
+
+    parts, listed = {}, {}
+    for name in PARTS:
+        about = getattr(job.params, name)
+        if not about.images:
+            continue
+        part = parts[name] = import_module(f"sources.{about.format}").read_part(job.root, about, job.threads)
+        for fault in part.faults:
+            job.reject(*fault)
+        twice = listed.keys() & part.images.keys()
+        if twice:
+            raise SourceError(f"image id {min(twice)} is in two parts of the data set; ids must be unique in it")
+        split = "val" if name == "val" else "train"
+        listed |= {image_id: (split, *about) for image_id, about in part.images.items()}
+    _hold_out(listed, parts, job.params.holdout)
+    kept = _inspect(job, listed)
+    order = sorted(kept)
+    shard_of = {image_id: position % job.shards for position, image_id in enumerate(order)}
+
+    def size_of(image_id: str) -> tuple[int, int] | None:
+        row = kept.get(image_id)
+        return row and (row["height"], row["width"])
+
+    with ExitStack() as stack:
+        tables = ("captions", "annotations", "labels")
+        captions, annotations, labels = (stack.enter_context(Spill(job, table)) for table in tables)
+
+        def note(spill: Spill, row) -> None:
+            if isinstance(row, Fault):
+                job.reject(*row)
+            elif row["image_id"] in shard_of:
+                spill.add(shard_of[row["image_id"]], row)
+
+        for name, part in parts.items():
+            for row in part.captions:
+                note(captions, row)
+            for row in part.labels or ():
+                note(labels, row)
+            outlined = part.annotations(size_of)
+            for row in progress(outlined, description=f"annotations of {name}", unit="object"):
+                note(annotations, row)
+                if part.labels is None and not isinstance(row, Fault):
+                    note(labels, {key: row[key] for key in ("image_id", "category")})
+        for spill in (captions, annotations, labels):
+            spill.write(unique=spill is labels)
+    with ExitStack() as stack:
+        writers = [stack.enter_context(job.writer("images", str(shard))) for shard in range(job.shards)]
+        for image_id in order:
+            writers[shard_of[image_id]].add(**kept[image_id])
+    with job.writer("category_counts") as writer:
+        counts = parts["train"].counts if "train" in parts else {}
+        for category, objects in sorted(counts.items()):
+            writer.add(category=category, objects=objects)
+
+
+def _hold_out(listed: dict, parts: dict, share: float) -> None:
+    """Where the data set has no val part, give it every so-many-th of the training images."""
+    if "val" in parts or not share:
+        return
+    every = max(2, round(1 / share))
+    for image_id in sorted(listed)[every // 2 :: every]:
+        listed[image_id] = ("val", *listed[image_id][1:])
+
+
+def _inspect(job, listed: dict) -> dict[str, dict]:
+    """The rows of the pictures that can be used; the others become rejects."""
+    from concurrent.futures import ProcessPoolExecutor
+
     from sources.images import ImageError, inspect_image
     from store.progress import progress
 
-    images, captions, annotations = {}, [], []
-    for name in ("train", "val"):
-        part = getattr(job.params, name)
-        if not part.images:
-            continue
-        split = read_split(job.root, part.images, part.instances, part.captions)
-        for image_id, reason, detail, key in split.faults:
-            job.reject(image_id, reason, detail, key)
-        twice = images.keys() & split.images.keys()
-        if twice:
-            raise SourceError(f"image id {min(twice)} is in train and in val; ids must be unique in a data set")
-        images |= {image_id: (name, *rest) for image_id, rest in split.images.items()}
-        captions += split.captions
-        annotations += split.annotations
-    order = sorted(images)
-    tasks = [(job.root, images[image_id][1]) for image_id in order]
-    kept = {}
+    order = sorted(listed)
+    tasks = [(job.root, listed[image_id][1]) for image_id in order]
+    kept, missing = {}, []
     with ProcessPoolExecutor(job.threads) as pool:
-        seen = progress(
-            pool.map(inspect_image, tasks, chunksize=32),
-            description="looking at pictures",
-            unit="image",
-            total=len(tasks),
-        )
-        for image_id, found in zip(order, seen):
-            split, path, width, height = images[image_id]
+        seen = pool.map(inspect_image, tasks, chunksize=32)
+        bar = progress(seen, description="looking at pictures", unit="image", total=len(tasks))
+        for image_id, found in zip(order, bar):
+            split, path, width, height = listed[image_id]
             if isinstance(found, ImageError):
-                job.reject(image_id, found.reason, str(found))
-            elif found[:2] != (width, height):
+                if found.reason == "missing_image":
+                    missing.append((image_id, found))
+                else:
+                    job.reject(image_id, found.reason, str(found))
+            elif width is not None and found[:2] != (width, height):
                 detail = f"{path} is {found[0]} x {found[1]} pixels, its JSON says {width} x {height}"
                 job.reject(image_id, "wrong_size", detail)
             else:
-                row = {"path": path, "width": width, "height": height, "split": split, "sha256": found[2]}
+                row = {"path": path, "width": found[0], "height": found[1], "split": split, "sha256": found[2]}
                 kept[image_id] = {"image_id": image_id, **row}
-    shard_of = {image_id: position % job.shards for position, image_id in enumerate(sorted(kept))}
-    labels = sorted({(row["image_id"], row["category"]) for row in annotations})
-    tables = {
-        "images": [kept[image_id] for image_id in sorted(kept)],
-        "captions": [dict(zip(("image_id", "caption_id", "text"), row)) for row in sorted(captions)],
-        "annotations": sorted(annotations, key=lambda row: (row["image_id"], row["annotation_id"])),
-        "labels": [{"image_id": image_id, "category": category} for image_id, category in labels],
-    }
-    for table, rows in tables.items():
-        with ExitStack() as stack:
-            writers = [stack.enter_context(job.writer(table, str(shard))) for shard in range(job.shards)]
-            for row in rows:
-                if row["image_id"] in shard_of:
-                    writers[shard_of[row["image_id"]]].add(**row)
+    too_many = len(missing) > job.params.max_missing_fraction * len(listed)
+    for image_id, error in missing:
+        job.reject(image_id, error.reason, str(error), counted=too_many)
+    return kept
 
 
 if __name__ == "__main__":

@@ -1,29 +1,45 @@
-"""Find the nouns of every training caption that name a category of the vocabulary."""
+"""Find the nouns of every training caption that name a category; image labels can take the captions' place."""
 
 from store.stage import Stage
 
-STAGE = Stage(name="nouns", reads=("images", "captions"), writes=("nouns",), files=("vocabulary",), per="shard")
+STAGE = Stage(name="nouns", reads=("images", "captions", "labels", "categories"), writes=("nouns",), per="shard")
 
 
 def run(job) -> None:
     from models.nouns import NounFinder
     from sources.vocabulary import read_vocabulary
-    from store.progress import progress
+    from store.captions import find_in_captions
 
-    vocabulary = read_vocabulary(job.files["vocabulary"])
-    categories = {name: (name, *vocabulary.synonyms.get(name, ())) for name in vocabulary.names}
-    finder = NounFinder(categories, vocabulary.ignore)
+    vocabulary = read_vocabulary(job.paths("categories")[0])
     train = {row["image_id"] for row in job.rows("images", ["image_id", "split"]) if row["split"] == "train"}
-    captions = progress(job.rows("captions"), description="finding nouns", unit="caption", total=job.count("captions"))
     with job.writer("nouns") as writer:
-        for row in captions:
-            if row["image_id"] not in train:
-                continue
-            mentions = finder.find(row["text"])
-            if not mentions:
-                job.reject(row["image_id"], "no_known_noun", row["text"], row["caption_id"], counted=False)
-            for mention in mentions:
-                writer.add(image_id=row["image_id"], caption_id=row["caption_id"], **mention.__dict__)
+        if job.params.source == "labels":
+            for row in _labelled(job, set(vocabulary.names), train):
+                writer.add(**row)
+            return
+        finder = NounFinder(**vocabulary.finder())
+        for frame in find_in_captions(job, finder.find, description="finding nouns"):
+            for row in frame[frame.image_id.isin(train)].to_dict("records"):
+                if row["start"] < 0:
+                    job.reject(row["image_id"], "no_known_noun", row["text"], row["caption_id"], counted=False)
+                else:
+                    writer.add(**{name: row[name] for name in writer.schema.names})
+
+
+def _labelled(job, names: set[str], train: set[str]):
+    """A row for each label of a picture: the category in the sentence that stands for a caption (OVIS, Table 4)."""
+    before, _, after = job.params.template.partition("{label}")
+    for row in job.rows("labels"):
+        name = row["category"]
+        if row["image_id"] not in train:
+            continue
+        if name not in names:
+            job.reject(
+                row["image_id"], "unknown_label", "a label that the vocabulary does not have", name, counted=False
+            )
+            continue
+        span = {"surface": name, "start": len(before), "end": len(before) + len(name), "count": 0}
+        yield row | span | {"caption_id": f"label {name}", "text": f"{before}{name}{after}"}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from store.stage import Stage
 
-STAGE = Stage(name="pseudo_labels", reads=("images", "pseudo_masks"), writes=("pseudo_labels",), files=("vocabulary",))
+STAGE = Stage(name="pseudo_labels", reads=("images", "pseudo_masks", "categories"), writes=("pseudo_labels",))
 
 
 def run(job) -> None:
@@ -23,7 +23,7 @@ def run(job) -> None:
             masks.append(row)
     masks.sort(key=lambda row: (row["image_id"], row["category"], row["instance"]))
     train = sorted((row for row in job.rows("images") if row["split"] == "train"), key=lambda row: row["image_id"])
-    content = instances_json(train, masks, read_vocabulary(job.files["vocabulary"]).names)
+    content = instances_json(train, masks, read_vocabulary(job.paths("categories")[0]).names)
     with job.file("pseudo_labels/all.json") as draft:
         draft.write_text(json.dumps(content), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Draw contact sheets: what each step made of a dozen training scenes, and what the detector finds in a dozen others."""
+"""Draw contact sheets: what each step made of a dozen training images, and what each detector finds in a dozen others."""
 
 from store.stage import Stage
 
@@ -6,14 +6,13 @@ STAGE = Stage(
     name="report",
     reads=(
         "images",
-        "captions",
+        "nouns",
         "annotations",
         "gradcam",
         "wspn_proposals",
         "pseudo_boxes",
         "pseudo_masks",
         "detections",
-        "metrics",
     ),
     writes=("report",),
 )
@@ -29,7 +28,7 @@ def run(job) -> None:
 
     p = job.params
     images = {row["image_id"]: row for row in job.rows("images")}
-    texts = {row["caption_id"]: row["text"] for row in job.rows("captions")}
+    texts = {(row["image_id"], row["caption_id"]): row["text"] for row in job.rows("nouns")}
     truth: dict[tuple[str, str], list] = {}
     for row in job.rows("annotations"):
         truth.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
@@ -58,37 +57,43 @@ def run(job) -> None:
                 (sheets.heat(image, grids.max(0)), f"activation, G = {len(grids)}"),
                 (sheets.boxes(image, boxes, picked.get(key)), f"{len(boxes)} proposals, chosen"),
                 (sheets.masks(image, made.get(key, []), sheets.GREEN), "pseudo-mask"),
-                (sheets.masks(image, real, sheets.RED), "truth"),
             ]
+            if truth:
+                panels.append((sheets.masks(image, real, sheets.RED), "truth"))
             rows.append([sheets.panel(picture, title, p.zoom) for picture, title in panels])
-        caption = texts[pairs[image_id][0]["caption_id"]]
+        caption = texts[image_id, pairs[image_id][0]["caption_id"]]
         with job.file(f"report/train_{i:02d}.png") as draft:
             draft.write_bytes(sheets.encode_png(sheets.sheet(rows, f"{image_id}: {caption}")))
-    _draw_detections(job, images, texts, truth)
+    _draw_detections(job, images, truth)
 
 
-def _draw_detections(job, images: dict, texts: dict, truth: dict) -> None:
-    """One sheet of validation scenes: the picture, what the detector finds, the truth."""
+def _draw_detections(job, images: dict, truth: dict) -> None:
+    """One sheet of validation images: the picture, what each detector finds, the truth where it is known."""
     from models import sheets
     from models.label_scores import decode
     from sources.images import read_image
 
-    found: dict[str, list[dict]] = {}
+    detectors = job.parts("detections")
+    found: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         if row["vocabulary"] == "all" and row["score"] >= SHOWN_SCORE:
-            found.setdefault(row["image_id"], []).append(row)
+            found.setdefault((row["detector"], row["image_id"]), []).append(row)
     rows = []
     for image_id in _spread(sorted(i for i, row in images.items() if row["split"] == "val"), job.params.scenes):
         image = read_image(job.root, images[image_id]["path"])
-        detections = _clearest(found.get(image_id, []))
-        drawn = image
-        for i, (_, mask) in enumerate(detections):
-            drawn = sheets.masks(drawn, [mask], sheets.COLOURS[i % len(sheets.COLOURS)])
-        for row, _ in detections:
-            sheets.label(drawn, row["bbox"][0], row["bbox"][1] + 9, f"{row['category']} {row['score']:.2f}")
-        real = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
-        shown = sheets.masks(image, [decode(m) for masks in real.values() for m in masks], sheets.RED)
-        panels = [(image, image_id), (drawn, "detector"), (shown, f"truth: {', '.join(sorted(real))}")]
+        panels = [(image, image_id)]
+        for detector in detectors:
+            detections = _clearest(found.get((detector, image_id), []))
+            drawn = image
+            for i, (_, mask) in enumerate(detections):
+                drawn = sheets.masks(drawn, [mask], sheets.COLOURS[i % len(sheets.COLOURS)])
+            for row, _ in detections:
+                sheets.label(drawn, row["bbox"][0], row["bbox"][1] + 9, f"{row['category']} {row['score']:.2f}")
+            panels.append((drawn, detector))
+        if truth:
+            real = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
+            shown = sheets.masks(image, [decode(m) for masks in real.values() for m in masks], sheets.RED)
+            panels.append((shown, f"truth: {', '.join(sorted(real))}"))
         rows.append([sheets.panel(picture, title, job.params.zoom) for picture, title in panels])
     half = (len(rows) + 1) // 2
     pairs = [left + right for left, right in zip(rows[:half], rows[half:] + [[]] * (len(rows) % 2))]

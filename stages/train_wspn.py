@@ -4,9 +4,9 @@ from store.stage import Stage
 
 STAGE = Stage(
     name="train_wspn",
-    reads=("images", "nouns", "proposals"),
+    reads=("images", "nouns", "proposals", "categories"),
     writes=("train_wspn",),
-    files=("vocabulary", "weights"),
+    files=("weights",),
 )
 
 
@@ -23,7 +23,7 @@ def run(job) -> None:
 
     p = job.params
     torch.set_num_threads(job.threads)
-    base = read_vocabulary(job.files["vocabulary"]).base
+    base = read_vocabulary(job.paths("categories")[0]).base
     named: dict[str, set[str]] = {}
     for row in job.rows("nouns", ["image_id", "category"]):
         named.setdefault(row["image_id"], set()).add(row["category"])

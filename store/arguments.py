@@ -37,7 +37,10 @@ def stage_arguments(
         help="run that gets the results (default: --run, or <run>-by-hand where a parameter is given here)",
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of store, actions and runs")
-    parser.add_argument("--shard", default="all" if per != "shard" else "0", help="default %(default)s")
+    if per == "detector":
+        parser.add_argument("--detector", dest="shard", default="train_detector", help="default %(default)s")
+    else:
+        parser.add_argument("--shard", default="all" if per != "shard" else "0", help="default %(default)s")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
     if team:
         parser.add_argument("--gpus", type=int, default=1, help="processes, one a GPU (default %(default)s)")

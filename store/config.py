@@ -92,6 +92,17 @@ def checked(config: dict) -> dict:
     return _with_defaults(config, schema())
 
 
+def detectors(config: dict) -> list[str]:
+    """The stages that train a detector in this run: fine-tuning needs base annotations."""
+    tuned = config["finetune_detector"]["steps"] and config["ingest"]["train"]["instances"]
+    return ["train_detector"] + (["finetune_detector"] if tuned else [])
+
+
+def is_measured(config: dict) -> bool:
+    """Whether the data set has ground truth to score detectors with."""
+    return bool(config["ingest"]["val"]["instances"])
+
+
 def load(path: Path) -> dict:
     """A configuration file, checked. Raises ConfigError where it is missing, no YAML, or wrong."""
     try:

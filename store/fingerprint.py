@@ -61,15 +61,21 @@ def imported_files(module: str) -> list[Path]:
     return sorted(found)
 
 
-def fingerprint(module: str) -> str:
-    """sha256 over the code of a module and of every project module that it imports, transitively.
+def fingerprint(*modules: str) -> str:
+    """sha256 over the code of modules and of every project module that they import, transitively.
 
     Comments, docstrings and white space don't count. Raises ModuleNotFoundError where there is no such module.
     """
-    files = imported_files(module)
+    files = sorted({file for module in modules for file in imported_files(module)})
     if not files:
-        raise ModuleNotFoundError(f"no module {module} under {ROOT}")
+        raise ModuleNotFoundError(f"no module {modules[0]} under {ROOT}")
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(ROOT)}\n{_parsed(file)[0]}\n".encode())
     return digest.hexdigest()
+
+
+def stage_fingerprint(stage: str, section: dict) -> str:
+    """The fingerprint of a stage's code, with that of the file models/NAME.py that its parameter `model` names."""
+    chosen = section.get("model") if isinstance(section, dict) else None
+    return fingerprint(f"stages.{stage}", *([f"models.{chosen}"] if chosen else []))

@@ -68,12 +68,16 @@ class Job:
 
         A table split by image comes in the order of the image ids, whatever the number of its shards.
         """
-        if TABLES[table].per == "run":
+        if TABLES[table].per != "shard":
             return read_rows(self.paths(table), columns)
         if columns is not None and "image_id" not in columns:
             raise ValueError("a table split by image is read with its image_id")
         shards = [read_rows([path], columns) for path in self.paths(table)]
         return heapq.merge(*shards, key=lambda row: row["image_id"])
+
+    def parts(self, table: str) -> list[str]:
+        """The names of an input's files without suffix: shards, or detectors."""
+        return [output.shard for output in self._inputs[table]]
 
     def count(self, table: str) -> int:
         """Rows of an input table."""

@@ -58,7 +58,7 @@ class Manifest:
 
 
 def producer(artifact: str) -> tuple[str, str]:
-    """The stage that makes an artifact (a table, or a checkpoint by its stage's name), and "shard" or "run"."""
+    """The stage that makes an artifact (a table, or a file by its stage's name), and "shard", "detector" or "run"."""
     table = TABLES.get(artifact)
     return (table.stage, table.per) if table else (artifact, "run")
 
@@ -87,17 +87,18 @@ class Run:
         files = sorted((self.root / "manifests").glob("*/*.json"))
         return [self.read_manifest(file.parent.name, file.stem) for file in files]
 
-    def outputs_of(self, artifact: str, shard: str, shards: int) -> list[Output]:
+    def outputs_of(self, artifact: str, shard: str, parts: dict[str, list[str]]) -> list[Output]:
         """The files of an artifact that a job of `shard` ("all" or a number) reads.
+
+        parts: the names of the run's shards, and of its detectors, as {"shard": [...], "detector": [...]}.
 
         Raises UserError naming the rule to run where a manifest is missing.
         """
         stage, per = producer(artifact)
         wanted = [shard] if per == "shard" and shard != "all" else None
         found = []
-        names = (
-            ["all"] if self.manifest_path(stage, "all").exists() or per == "run" else wanted or map(str, range(shards))
-        )
+        whole = per == "run" or self.manifest_path(stage, "all").exists()
+        names = ["all"] if whole else wanted or parts[per]
         for name in names:
             manifest = self.read_manifest(stage, name)
             if manifest is None:

@@ -19,15 +19,19 @@ import shutil
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.tables import TABLES
 from store.arguments import flatten, stage_arguments
 from store.blobs import Blobs, file_digest, write_atomically
+from store.config import detectors
 from store.errors import UserError, is_for_user
-from store.fingerprint import fingerprint
+from store.files import file_parameters, find_file
+from store.fingerprint import stage_fingerprint
 from store.manifest import Manifest, Output, Run, action_key
+from store.progress import progress
 from store.team import Team, spread_out
 
 log = logging.getLogger("cap2mask")
@@ -40,7 +44,7 @@ class Stage:
     reads, writes: tables, or checkpoints by the name of their stage; files: parameters
     (of its section, dotted, or shared) that name files, whose content and not name enters the memo's key; an empty
     one is left out; root_files: the same, relative to the data set's folder. per: "shard" for one job a shard, "run"
-    for one job, "split" for one job that writes all shards. team: several processes can share the work, one a GPU.
+    for one job, "split" for one job that writes all shards, "detector" for one job a trained detector. team: several processes can share the work, one a GPU.
     """
 
     name: str
@@ -50,10 +54,6 @@ class Stage:
     root_files: tuple[str, ...] = ()
     per: str = "run"
     team: bool = False
-
-    @property
-    def module(self) -> str:
-        return f"stages.{self.name}"
 
     def main(self, run) -> None:
         """Command line of the stage; exits 1 with one line on a user's mistake."""
@@ -74,10 +74,16 @@ class Stage:
     def _execute(self, run, args: argparse.Namespace) -> None:
         config = args.config
         params = config.get(self.name, {})
-        code = fingerprint(self.module)
+        code = stage_fingerprint(self.name, params)
         shards = config["shards"]
         blobs, folder = Blobs(args.data), Run(args.data, args.into)
-        inputs = {name: Run(args.data, config["run"]).outputs_of(name, args.shard, shards) for name in self.reads}
+        parts = {"shard": [str(shard) for shard in range(shards)], "detector": detectors(config)}
+        reads, wanted = self.reads, args.shard
+        if self.per == "detector":
+            if wanted not in parts["detector"]:
+                raise UserError(f"{wanted} trains no detector of this run: {', '.join(parts['detector'])}")
+            reads, wanted = (*self.reads, wanted), "all"
+        inputs = {name: Run(args.data, config["run"]).outputs_of(name, wanted, parts) for name in reads}
         for outputs in inputs.values():
             for output in outputs:
                 blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
@@ -106,16 +112,19 @@ class Stage:
 
     def _files(self, config: dict, params: dict) -> dict[str, Path]:
         files = {}
+        usual = {name: words for name, _, words in file_parameters(self.name, params)}
         for name in (*self.files, *self.root_files):
             value = config if name in config else params
             for part in name.split("."):
                 value = value.get(part) if isinstance(value, dict) else None
             if value:
-                path = Path(config["root"]) / value if name in self.root_files else Path(value)
-                if not path.exists():
-                    key = name if name in config else f"{self.name}.{name}"
-                    raise UserError(f"{path} is not there; point the config key {key} at it")
-                files[name] = path
+                key = name if name in config else f"{self.name}.{name}"
+                if name in self.root_files:
+                    files[name] = Path(config["root"]) / value
+                    if not files[name].exists():
+                        raise UserError(f"{files[name]} is not there; point the config key {key} at it")
+                else:
+                    files[name] = find_file(value, key, usual.get(name, ""))
         return files
 
     def _params_in_key(self, params: dict) -> dict:
@@ -171,8 +180,17 @@ def content_digest(path: Path) -> str:
     if path.is_file():
         return file_digest(path)
     digest = hashlib.sha256()
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\n{file_digest(file)}\n".encode())
+    files = sorted(item for item in path.rglob("*") if item.is_file())
+    with ThreadPoolExecutor() as pool:
+        found = progress(
+            pool.map(file_digest, files),
+            description=f"reading {path}",
+            unit="file",
+            total=len(files),
+            quiet=len(files) < 5000,
+        )
+        for file, its in zip(files, found):
+            digest.update(f"{file.relative_to(path).as_posix()}\n{its}\n".encode())
     return digest.hexdigest()
 
 

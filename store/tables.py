@@ -31,6 +31,12 @@ class TableWriter:
         if len(self._buffer) >= self.row_group:
             self._flush()
 
+    def add_table(self, table: pa.Table) -> None:
+        """Write the rows of a table that has the schema's columns. Raises SchemaError."""
+        for batch in table.to_batches(max_chunksize=self.row_group):
+            for row in batch.to_pylist():
+                self.add(**row)
+
     def _flush(self) -> None:
         try:
             columns = [self._column(field) for field in self.schema]
@@ -47,6 +53,7 @@ class TableWriter:
         return array
 
     def close(self) -> None:
+        """Write what is left; closing twice does no harm."""
         if self._buffer:
             self._flush()
         self._writer.close()

@@ -3,13 +3,19 @@
 import hashlib
 import json
 import os
+import re
 import shlex
+import sys
 from pathlib import Path
 
 from store.arguments import CONFIG_VARIABLE
 from store.blobs import write_atomically
-from store.config import checked
-from store.fingerprint import ROOT, fingerprint
+from store.config import checked, detectors, is_measured
+from store.errors import UserError
+from store.files import file_parameters, missing_files
+from store.fingerprint import ROOT, fingerprint, stage_fingerprint
+
+_WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
 
 
 class Workflow:
@@ -40,10 +46,23 @@ class Workflow:
         return f"{self.data}/runs/{self.run}/benchmarks/{stage}/{shard}.tsv"
 
     def goals(self) -> list[str]:
-        """What `all` asks for: everything where there is ground truth to measure with, else the trained detector."""
-        splits = [self.config["ingest"][split] for split in ("train", "val")]
-        measured = all(split["instances"] for split in splits)
-        return [self.manifest("report" if measured else "train_detector")]
+        """What `all` asks for: the pictures, and the scores where there is ground truth to measure with."""
+        return [self.manifest("report")] + ([self.manifest("evaluate")] if is_measured(self.config) else [])
+
+    def of_detectors(self, stage: str) -> list[str]:
+        """The manifests of a stage that runs once for each trained detector."""
+        return [self.manifest(stage, detector) for detector in detectors(self.config)]
+
+    def check_files(self, stages: list[str]) -> None:
+        """Look for every file that the stages need, and say once that scores are left out where they must be.
+
+        Raises UserError listing all that is missing.
+        """
+        missing = missing_files(self.config, stages)
+        if missing:
+            raise UserError(f"{len(missing)} of the files that this run needs are missing:\n  " + "\n  ".join(missing))
+        if not is_measured(self.config):
+            print("no ground truth (ingest.val.instances is not set): evaluation is left out", file=sys.stderr)
 
     def toy_files(self) -> list[str]:
         """What drawing the embedded data set makes; nothing where the data set is the user's own."""
@@ -60,21 +79,30 @@ class Workflow:
 
     def source_files(self) -> list[str]:
         """The data set's files that ingest depends on."""
-        root = Path(self.config["root"])
-        files = [self.config["ingest"][split][kind] for split in ("train", "val") for kind in ("instances", "captions")]
-        return [str(root / file) for file in files if file]
+        files = [str(path) for path in self._listings()]
+        return files if self.config["toy"]["train"] else [file for file in files if Path(file).exists()]
+
+    def _listings(self) -> list[Path]:
+        """The files (not folders) that the ingest section names."""
+        section = self.config["ingest"]
+        kinds = ("instances", "captions", "labels", "boxes", "classes")
+        parts = (section[part] for part in ("train", "val", "captioned"))
+        return [
+            Path(self.config["root"]) / part[kind] for part in parts for kind in kinds if part["images"] and part[kind]
+        ]
 
     def params(self, stage: str) -> dict:
         """What Snakemake compares: the stage's section, the seed, its code's fingerprint, its weight files' state."""
         section = self.config.get(stage, {})
-        files = {value: _state(value) for value in section.values() if isinstance(value, str) and "/" in value}
-        files[self.config["vocabulary"]] = _state(self.config["vocabulary"])
+        files = {value: _state(value) for _, value, _ in file_parameters(stage, section) if stage != "ingest"}
+        if stage == "categories" and self.config["vocabulary"]:
+            files[self.config["vocabulary"]] = _state(self.config["vocabulary"])
         return {
             "stage": stage,
-            "section": json.dumps(section, sort_keys=True),
+            "section": _WILDCARD.sub(r"<\1>", json.dumps(section, sort_keys=True)),
             "seed": self.config["seed"],
             "shards": self.config["shards"],
-            "code": fingerprint(f"stages.{stage}"),
+            "code": stage_fingerprint(stage, section),
             "files": json.dumps(files, sort_keys=True),
         }
 

@@ -44,7 +44,7 @@ MINIATURE = {
         "hidden": 32,
     },
     "segment": {"side": 24, "channels": 8, "steps": 8, "background": "frame", "batch": 8},
-    "embed_text": {"weights": str(ROOT / "data/weights/albef_toy.safetensors"), "image_size": 96},
+    "embed_text": {"model": "albef", "weights": str(ROOT / "data/weights/albef_toy.safetensors"), "image_size": 96},
     "train_detector": {
         "backbone": "small",
         "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
@@ -56,8 +56,17 @@ MINIATURE = {
         "lr": 0.001,
         "warmup": 0,
     },
+    "finetune_detector": {
+        "steps": 3,
+        "batch": 2,
+        "optimizer": "adamw",
+        "lr": 0.0003,
+        "warmup": 0,
+        "frozen": ["embedding"],
+    },
     "detect": {"score_threshold": 0.0, "max_detections": 5},
     "evaluate_labels": {
+        "scores": ["itm", "mlm"],
         "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
         "image_size": 96,
         "max_tokens": 32,

@@ -3,6 +3,9 @@
 import pytest
 
 from models.nouns import NounFinder
+from sources.vocabulary import read_vocabulary
+from store.fingerprint import ROOT
+from tests.models.nouns_captions import cases
 
 FINDER = NounFinder(
     {
@@ -38,3 +41,18 @@ def test_nouns_of_a_caption(text, wanted):
     found = FINDER.find(text)
     assert [(m.category, m.surface, m.count) for m in found] == wanted
     assert all(text[m.start : m.end] == m.surface for m in found)
+
+
+def test_precision_and_recall_over_written_captions(capsys):
+    finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
+    assert len(cases()) >= 100
+    right = wrong = missed = 0
+    for text, wanted in cases():
+        found = {mention.category for mention in finder.find(text)}
+        right, wrong, missed = right + len(found & wanted), wrong + len(found - wanted), missed + len(wanted - found)
+        if found != wanted:
+            print(f"{text}: too many {sorted(found - wanted)}, missing {sorted(wanted - found)}")
+    precision, recall = right / (right + wrong), right / (right + missed)
+    with capsys.disabled():
+        print(f"\nnouns of {len(cases())} captions: precision {precision:.3f}, recall {recall:.3f}")
+    assert precision >= 0.96 and recall >= 0.96

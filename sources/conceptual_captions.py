@@ -1,0 +1,52 @@
+"""Reader of Conceptual Captions (Sharma et al., 2018): a TSV of caption and address, and a folder of what was fetched.
+
+A picture that could not be fetched is normal here. File names are what the fetching tool made of a row.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from sources.part import Fault, Part, SourceError
+
+
+def read_part(root: Path, part, threads: int = 1) -> Part:
+    """part.captions: the TSV (caption, address; no header); part.images: the folder; part.file_name: a pattern of file
+    names with {row} (from 0 on), {crc32} and {md5} (of the address), as "{row:09d}.jpg" or "{row}_{crc32}".
+
+    Image ids are "cc_" and the row's number. Raises SourceError.
+    """
+    file = root / part.captions
+    images, faults = {}, []
+    for row, caption, address in _rows(file):
+        image_id = f"cc_{row}"
+        if not address or not caption:
+            faults.append(Fault(image_id, "bad_row", f"{file}, line {row + 1}: wanted caption, tab, address"))
+            continue
+        code = address.encode()
+        names = {"row": row, "crc32": zlib.crc32(code), "md5": hashlib.md5(code, usedforsecurity=False).hexdigest()}
+        try:
+            name = part.file_name.format(**names)
+        except (KeyError, IndexError, ValueError) as error:
+            raise SourceError(f"ingest: file_name {part.file_name!r} is no pattern of {', '.join(names)}") from error
+        images[image_id] = (str(PurePosixPath(part.images) / name), None, None)
+    if not images:
+        raise SourceError(f"{file} holds no line of caption, tab, address")
+    return Part(images, _captions(file), (), faults=faults)
+
+
+def _captions(file: Path) -> Iterator[dict]:
+    for row, caption, address in _rows(file):
+        if address and caption:
+            yield {"image_id": f"cc_{row}", "caption_id": f"cc_{row}", "text": caption}
+
+
+def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            for row, line in enumerate(lines):
+                caption, _, address = line.rstrip("\n").partition("\t")
+                yield row, caption.strip(), address.strip()
+    except OSError as error:
+        raise SourceError(f"{file}: {error.strerror}; set ingest's captions to the TSV of the data set") from error

@@ -1,0 +1,175 @@
+"""Reader of Open Images (Kuznetsova et al., 2020): class names, image-level labels, boxes, and masks as CSV and PNG.
+
+The CSV files have millions of rows: Dask reads them in blocks, and rows are handed on as they come.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import cv2
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+from pycocotools import mask as coco_mask
+
+from sources.part import Fault, Part, SourceError
+
+BLOCK = "32MB"
+_MASKS = ("MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
+_BOXES = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf")
+_LABELS = ("ImageID", "LabelName", "Confidence")
+_TEXT = {"MaskPath", "ImageID", "LabelName", "BoxID"}
+
+
+def read_part(root: Path, part, threads: int = 1) -> Part:
+    """part.classes: class-descriptions CSV (LabelName, DisplayName; no header); part.labels: image-level labels, of
+    which those with Confidence 1 count; part.instances: the CSV of masks, its PNG files below the folder part.masks,
+    flat or in folders by their first character as the archives are divided; part.boxes: the CSV of boxes, whose
+    groups (IsGroupOf) are crowds; part.images: the folder of <ImageID>.jpg. Captions stand in part.captions, if any,
+    as JSON lines of Localized Narratives (image_id, caption).
+
+    The images are those that the labels or the masks name. Raises SourceError naming a file or a column.
+    """
+    names = _class_names(root / part.classes)
+    ids: set[str] = set()
+    counts: dict[str, int] = {}
+    if part.labels:
+        for frame in _frames(root / part.labels, _LABELS):
+            ids.update(frame.ImageID[_true(frame.Confidence)])
+    if part.instances:
+        for frame in _frames(root / part.instances, _MASKS):
+            ids.update(frame.ImageID)
+            for label, count in frame.LabelName.value_counts().items():
+                if label in names:
+                    counts[names[label]] = counts.get(names[label], 0) + int(count)
+    if not ids:
+        raise SourceError(f"{root}: neither ingest's labels nor its instances name an image")
+    images = {i: (str(PurePosixPath(part.images) / f"{i}.jpg"), None, None) for i in sorted(ids)}
+    return Part(
+        images,
+        _narratives(root / part.captions) if part.captions else (),
+        _labels(root / part.labels, names) if part.labels else None,
+        lambda size_of: _annotations(root, part, names, set(counts), size_of, threads),
+        counts=counts,
+    )
+
+
+def _class_names(file: Path) -> dict[str, str]:
+    try:
+        frame = pd.read_csv(file, header=None, names=["label", "name"], dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{file}: {error}; set ingest's classes to class-descriptions-boxable.csv") from error
+    names = {label: name for label, name in zip(frame.label, frame.name) if label != "LabelName"}
+    return names
+
+
+def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+    """The blocks of a CSV file, one after another."""
+    try:
+        types = {name: "str" if name in _TEXT else "float64" for name in columns}
+        table = dd.read_csv(str(file), usecols=list(columns), dtype=types, blocksize=BLOCK)
+        for block in table.to_delayed():
+            yield block.compute(scheduler="synchronous")
+    except OSError as error:
+        raise SourceError(
+            f"{file}: {error.strerror or error}; set the ingest section to the data set's files"
+        ) from error
+    except ValueError as error:
+        raise SourceError(f"{file} is not the file it should be, with columns {', '.join(columns)}: {error}") from error
+
+
+def _true(confidence: pd.Series) -> pd.Series:
+    return confidence >= 1.0
+
+
+def _labels(file: Path, names: dict[str, str]) -> Iterator[dict]:
+    for frame in _frames(file, _LABELS):
+        frame = frame[_true(frame.Confidence) & frame.LabelName.isin(names)]
+        for image_id, label in zip(frame.ImageID, frame.LabelName):
+            yield {"image_id": image_id, "category": names[label]}
+
+
+def _narratives(file: Path) -> Iterator[dict]:
+    try:
+        for frame in pd.read_json(file, lines=True, dtype=False, chunksize=100_000):
+            for row in frame.itertuples():
+                yield {"image_id": str(row.image_id), "caption_id": f"ln_{row.Index}", "text": str(row.caption).strip()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise SourceError(f"{file}: {error}; wanted JSON lines with image_id and caption") from error
+
+
+def _annotations(
+    root: Path, part, names: dict, outlined: set, size_of: Callable, threads: int
+) -> Iterator[dict | Fault]:
+    if part.instances:
+        places = _Masks(root / part.masks)
+        with ThreadPoolExecutor(threads) as pool:
+            for frame in _frames(root / part.instances, _MASKS):
+                frame = frame[frame.LabelName.isin(names)]
+                sized = ((row, size) for row in frame.itertuples() if (size := size_of(row.ImageID)))
+                yield from pool.map(lambda pair: _outlined(places, *pair, names), sized)
+    if part.boxes:
+        for frame in _frames(root / part.boxes, _BOXES):
+            for row in frame[(frame.IsGroupOf == 1) & frame.LabelName.isin(names)].itertuples():
+                size = size_of(row.ImageID)
+                if size and names[row.LabelName] in outlined:
+                    x, y, w, h = box = _box(row.XMin, row.XMax, row.YMin, row.YMax, size)
+                    mask = np.zeros(size, np.uint8)
+                    mask[round(y) : round(y + h), round(x) : round(x + w)] = 1
+                    key = f"{row.ImageID}_{row.LabelName}_{row.XMin:.6f}_{row.YMin:.6f}_{row.XMax:.6f}_{row.YMax:.6f}"
+                    yield _row(row.ImageID, key, names[row.LabelName], box, mask, True)
+
+
+class _Masks:
+    """The folder of mask files: flat, or with one folder for each first character of the names, however it is called."""
+
+    def __init__(self, folder: Path):
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is not there; set ingest's masks to the folder of mask pictures")
+        self.folder = folder
+        self._below: dict[str, list[Path]] = {}
+        for place in sorted(item for item in folder.iterdir() if item.is_dir()):
+            self._below.setdefault(place.name[-1].lower(), []).append(place)
+
+    def find(self, name: str) -> Path | None:
+        """A mask's file; its name can't lead out of the folder."""
+        if PurePosixPath(name).name != name:
+            return None
+        places = [self.folder, *self._below.get(name[0].lower(), ())]
+        return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def _outlined(masks: _Masks, row, size: tuple[int, int], names: dict[str, str]) -> dict | Fault:
+    """One object: its PNG enlarged to its picture, as RLE."""
+    file = masks.find(row.MaskPath)
+    if file is None:
+        return Fault(row.ImageID, "missing_mask", f"{masks.folder / row.MaskPath} is not there", row.BoxID)
+    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        return Fault(row.ImageID, "broken_mask", f"{file} can't be read; unpack it again", row.BoxID)
+    mask = cv2.resize((mask > 0).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+    if not mask.any():
+        return Fault(row.ImageID, "empty_mask", f"{file} holds no object", row.BoxID)
+    box = _box(row.BoxXMin, row.BoxXMax, row.BoxYMin, row.BoxYMax, size)
+    return _row(row.ImageID, row.MaskPath.removesuffix(".png"), names[row.LabelName], box, mask, False)
+
+
+def _box(x0: float, x1: float, y0: float, y1: float, size: tuple[int, int]) -> list[float]:
+    """xywh in pixels, of shares of the picture."""
+    height, width = size
+    return [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height]
+
+
+def _row(image_id: str, key: str, category: str, box: list[float], mask: np.ndarray, crowd: bool) -> dict:
+    rle = coco_mask.encode(np.asfortranarray(mask))
+    segmentation = {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    return {
+        "image_id": image_id,
+        "annotation_id": key,
+        "category": category,
+        "bbox": box,
+        "segmentation": segmentation,
+        "area": float(mask.sum()),
+        "iscrowd": crowd,
+    }

@@ -1,0 +1,60 @@
+"""Settle the vocabulary: from a file, counted from the data set (Open Images), or of its labels; open mode adds what
+the captions name (XPM, 3.2.2)."""
+
+from store.stage import Stage
+
+STAGE = Stage(
+    name="categories",
+    reads=("captions", "labels", "category_counts"),
+    writes=("categories",),
+    files=("vocabulary", "wordnet"),
+)
+
+
+def run(job) -> None:
+    from dataclasses import replace
+
+    from sources.vocabulary import Vocabulary, counted_split, read_vocabulary
+    from store.errors import UserError
+
+    p = job.params
+    if "vocabulary" in job.files:
+        vocabulary = read_vocabulary(job.files["vocabulary"])
+    elif p.base or p.novel:
+        counts = {row["category"]: row["objects"] for row in job.rows("category_counts")}
+        vocabulary = counted_split(counts, p.base, p.novel)
+    else:
+        labels = {row["category"] for row in job.rows("labels")}
+        vocabulary = Vocabulary(base=tuple(sorted(labels)))
+    if "wordnet" in job.files:
+        vocabulary = replace(vocabulary, open=_named(job, vocabulary))
+    if not vocabulary.names:
+        raise UserError(
+            "no category is known: name a vocabulary file (config key vocabulary), or give the pictures labels, or point "
+            "categories.wordnet at a WordNet folder, which takes the captions' nouns"
+        )
+    with job.file("categories/all.json") as draft:
+        draft.write_text(vocabulary.to_json(), encoding="utf-8")
+
+
+def _named(job, vocabulary) -> tuple[str, ...]:
+    """The nouns under WordNet's object that enough captions name and the vocabulary has no word for."""
+    from collections import Counter
+
+    from models.nouns import NounFinder
+    from sources.wordnet import object_nouns
+    from store.captions import find_in_captions
+
+    nouns = object_nouns(job.files["wordnet"])
+    arguments = vocabulary.finder()
+    taken = {word.lower() for words in arguments["categories"].values() for word in words}
+    arguments["categories"] |= {noun: (noun,) for noun in sorted(nouns - taken)}
+    counts: Counter[str] = Counter()
+    for mentions in find_in_captions(job, NounFinder(**arguments).find, description="nouns under WordNet's object"):
+        counts.update(set(mentions.category))
+    known = set(vocabulary.names)
+    return tuple(sorted(name for name, count in counts.items() if count >= job.params.min_count and name not in known))
+
+
+if __name__ == "__main__":
+    STAGE.main(run)

@@ -1,0 +1,58 @@
+"""Something looked for in every caption of a run, in partitions that Dask works on: on this machine's cores, or on a
+cluster whose scheduler is named. Memory is bounded by a few partitions."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+
+from store.job import Job
+from store.progress import progress
+
+GROUPS = 32  # row groups of a partition
+
+
+def find_in_captions(job: Job, find: Callable, *, description: str, table: str = "captions") -> Iterator[pd.DataFrame]:
+    """For each partition of captions, in order, a frame of what find(text) returned.
+
+    find returns a list of dataclass objects; the frame has their fields, and image_id, caption_id and text. A caption
+    in which nothing was found has one row whose `start` is -1 and whose other fields are empty. The parameter
+    `scheduler` is the address of a Dask cluster, empty for this machine.
+    """
+    import dask
+    import dask.dataframe as dd
+
+    files = [str(path) for path in job.paths(table) if job.count(table)]
+    if not files:
+        return
+    rows = dd.read_parquet(files, columns=["image_id", "caption_id", "text"], split_row_groups=GROUPS)
+    look = dask.delayed(_look, pure=True)
+    shared = dask.delayed(find)
+    tasks = [look(part, shared) for part in rows.to_delayed()]
+    with _workers(job, len(tasks)) as (window, options):
+        bar = progress(range(0, len(tasks), window), description=description, unit="partition group")
+        for first in bar:
+            yield from dask.compute(*tasks[first : first + window], **options)
+
+
+@contextmanager
+def _workers(job: Job, tasks: int):
+    """How many partitions are under way together, and where dask.compute takes them."""
+    if job.params.scheduler:
+        from distributed import Client
+
+        with Client(job.params.scheduler) as client:
+            yield 4 * max(1, sum(client.nthreads().values())), {"scheduler": client}
+    elif tasks == 1 or job.threads == 1:
+        yield 1, {"scheduler": "synchronous"}
+    else:
+        yield 2 * job.threads, {"scheduler": "processes", "num_workers": job.threads}
+
+
+def _look(captions: pd.DataFrame, find: Callable) -> pd.DataFrame:
+    rows = []
+    for image_id, caption_id, text in zip(captions.image_id, captions.caption_id, captions.text):
+        about = {"image_id": image_id, "caption_id": caption_id, "text": text}
+        found = find(text)
+        rows += [about | item.__dict__ for item in found] or [about | {"start": -1, "category": ""}]
+    return pd.DataFrame(rows)
