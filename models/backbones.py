@@ -97,6 +97,14 @@ def build_backbone(
     return (IntermediateLayerGetter(network, result) if result else network), channels, strides
 
 
+def build_c4(weights: dict[str, Tensor] | None = None, *, frozen: bool) -> tuple[nn.Module, nn.Module]:
+    """ResNet-50 cut after its fourth stage (C4): a body whose map "0" has 1,024 channels at stride 16, and the fifth
+    stage, 1,024 to 2,048 channels at half the size. weights, frozen, errors: as build_backbone."""
+    whole, _, _ = build_backbone("resnet50", weights, frozen=frozen)
+    body = IntermediateLayerGetter(whole, {"layer3": "0"})
+    return body, whole["layer4"]
+
+
 def read_backbone_weights(path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file. Raises BackboneError where it can't be read without running code."""
     from safetensors.torch import load_file

@@ -6,52 +6,17 @@ torchvision's parts throughout; the heads differ: one box and one mask a region,
 compared with frozen text embeddings and a learned background embedding, all of unit length, over a temperature.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, remove_small_boxes
-from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
-from models.backbones import build_backbone
+from models.detector_parts import build_parts
 from models.pixels import COLOUR_MEAN, COLOUR_STD
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """What a backbone is combined with; ResNet-50's are torchvision's."""
-
-    levels: tuple[str, ...]
-    pyramid: int
-    extra_level: bool
-    anchors: tuple[int, ...]
-    hidden: int
-    mask_layers: tuple[int, ...]
-    proposals: dict[str, int]
-    sampled: int
-
-
-_SIZES = {
-    "small": _Sizes(("1", "2", "3"), 96, False, (20, 40, 72), 256, (96, 96), {"training": 300, "testing": 100}, 96),
-    "resnet50": _Sizes(
-        ("0", "1", "2", "3"),
-        256,
-        True,
-        (32, 64, 128, 256, 512),
-        1024,
-        (256,) * 4,
-        {"training": 2000, "testing": 1000},
-        512,
-    ),
-}
-
 
 PARTS = {
     "backbone": ("backbone.body",),
@@ -61,23 +26,6 @@ PARTS = {
     "embedding": ("roi_heads.box_predictor.embedding", "roi_heads.box_predictor.background"),
     "mask_head": ("roi_heads.mask_head", "roi_heads.mask_predictor"),
 }
-
-
-class _Pyramid(nn.Module):
-    """Backbone and feature pyramid: [batch, 3, h, w] to maps "0", "1" … from fine to coarse."""
-
-    def __init__(self, backbone: str, weights: dict | None, frozen: bool):
-        super().__init__()
-        sizes = _SIZES[backbone]
-        self.body, channels, _ = build_backbone(backbone, weights, frozen=frozen)
-        self._levels = sizes.levels
-        extra = LastLevelMaxPool() if sizes.extra_level else None
-        self.fpn = FeaturePyramidNetwork([channels[int(i)] for i in sizes.levels], sizes.pyramid, extra)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        maps = self.body(images)
-        out = self.fpn({str(i): maps[level] for i, level in enumerate(self._levels)})
-        return dict(out)
 
 
 class OpenVocabularyMaskRCNN(nn.Module):
@@ -101,16 +49,15 @@ class OpenVocabularyMaskRCNN(nn.Module):
         temperature: float = 0.05,
     ):
         super().__init__()
-        sizes = _SIZES[backbone]
+        parts = build_parts(backbone, weights, frozen)
         self.background_weight, self.temperature = background_weight, temperature
         self.transform = GeneralizedRCNNTransform(min_size, max_size, COLOUR_MEAN, COLOUR_STD)
-        self.backbone = _Pyramid(backbone, weights, frozen)
-        ratios = ((0.5, 1.0, 2.0),) * len(sizes.anchors)
-        anchors = AnchorGenerator(tuple((size,) for size in sizes.anchors), ratios)
-        counts = sizes.proposals
+        self.backbone = parts.features
+        anchors = AnchorGenerator(parts.anchors, ((0.5, 1.0, 2.0),) * len(parts.anchors))
+        counts = parts.proposals
         self.rpn = RegionProposalNetwork(
             anchors,
-            RPNHead(sizes.pyramid, anchors.num_anchors_per_location()[0]),
+            RPNHead(parts.channels, anchors.num_anchors_per_location()[0]),
             0.7,
             0.3,
             256,
@@ -119,22 +66,22 @@ class OpenVocabularyMaskRCNN(nn.Module):
             counts,
             0.7,
         )
-        names = [str(i) for i in range(len(sizes.levels))]
+        names = list(parts.levels)
         self.roi_heads = RoIHeads(
-            MultiScaleRoIAlign(names, 7, 2),
-            TwoMLPHead(sizes.pyramid * 49, sizes.hidden),
-            _Predictor(sizes.hidden, dimension),
+            MultiScaleRoIAlign(names, parts.box_side, 2),
+            parts.box_head,
+            _Predictor(parts.hidden, dimension),
             0.5,
             0.5,
-            sizes.sampled,
+            parts.sampled,
             0.25,
             None,
             0.0,
             0.5,
             100,
-            MultiScaleRoIAlign(names, 14, 2),
-            MaskRCNNHeads(sizes.pyramid, sizes.mask_layers, 1),
-            MaskRCNNPredictor(sizes.mask_layers[-1], sizes.mask_layers[-1], 1),
+            MultiScaleRoIAlign(names, parts.mask_side, 2),
+            parts.mask_head,
+            parts.mask_predictor,
         )
 
     def freeze(self, parts: list[str]) -> None:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from models.label_scores import decode
+
 GREEN, RED, WHITE, YELLOW = (60, 220, 90), (235, 60, 60), (255, 255, 255), (250, 210, 40)
 COLOURS = (GREEN, (70, 150, 250), (250, 140, 40), (220, 80, 220), (60, 220, 220), YELLOW)
 _HEADER = 22
@@ -39,11 +41,23 @@ def masks(image: np.ndarray, found: list[np.ndarray], colour: tuple[int, int, in
     return drawn
 
 
-def label(image: np.ndarray, x: float, y: float, text: str) -> None:
+def detections_drawn(image: np.ndarray, rows: list[dict]) -> np.ndarray:
+    """Detections (rows with category, score, bbox, segmentation) over a picture, each in a colour and with its name."""
+    drawn = image
+    for i, row in enumerate(rows):
+        drawn = masks(drawn, [decode(row["segmentation"])], COLOURS[i % len(COLOURS)])
+    drawn = drawn.copy()
+    scale = max(0.32, max(image.shape[:2]) / 1600)
+    for row in rows:
+        label(drawn, row["bbox"][0], row["bbox"][1] + 28 * scale, f"{row['category']} {row['score']:.2f}", scale)
+    return drawn
+
+
+def label(image: np.ndarray, x: float, y: float, text: str, scale: float = 0.32) -> None:
     """Write a short text into a picture at a pixel, readable on any ground."""
-    place = (max(0, int(x)), max(9, int(y)))
-    cv2.putText(image, text, place, _FONT, 0.32, (0, 0, 0), 2, cv2.LINE_AA)
-    cv2.putText(image, text, place, _FONT, 0.32, YELLOW, 1, cv2.LINE_AA)
+    place, thick = (max(0, int(x)), max(9, int(y))), max(1, round(1.5 * scale))
+    cv2.putText(image, text, place, _FONT, scale, (0, 0, 0), 2 * thick, cv2.LINE_AA)
+    cv2.putText(image, text, place, _FONT, scale, YELLOW, thick, cv2.LINE_AA)
 
 
 def panel(image: np.ndarray, title: str, zoom: int) -> np.ndarray:

@@ -134,7 +134,12 @@ def _read_annotations(content: dict, found: Split) -> None:
             found.faults.append((image_id, "bad_annotation", detail, annotation_id))
 
 
-def instances_json(images: list[dict], masks: list[dict], categories: tuple[str, ...]) -> dict:
+def instances_json(
+    images: list[dict],
+    masks: list[dict],
+    categories: tuple[str, ...],
+    description: str = "pseudo-labels: made without any drawn mask",
+) -> dict:
     """Masks as the content of an instances_*.json that pycocotools loads and read_split reads back.
 
     images: rows of the table; masks: rows with image_id, category, segmentation, area, score; categories: names, whose
@@ -143,7 +148,7 @@ def instances_json(images: list[dict], masks: list[dict], categories: tuple[str,
     """
     ids = {name: i for i, name in enumerate(categories, start=1)}
     return {
-        "info": {"description": "pseudo-labels: made without any drawn mask"},
+        "info": {"description": description},
         "images": [
             {
                 "id": _number(row["image_id"]),

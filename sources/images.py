@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 
 class ImageError(ValueError):
@@ -28,15 +28,32 @@ def resolve(root: Path, path: str) -> Path:
 
 
 def read_image(root: Path, path: str) -> np.ndarray:
-    """A picture as height x width x 3 uint8 RGB. Raises ImageError where it is missing, no picture or cut short."""
-    file = resolve(root, path)
+    """A picture of a data set, as decode_image gives it. Raises ImageError where it leaves the folder, too."""
+    return decode_image(resolve(root, path))
+
+
+def decode_image(file: Path) -> np.ndarray:
+    """A picture of any kind as height x width x 3 uint8 RGB: turned as its EXIF orientation says, grey, palette and CMYK
+    converted, what is transparent laid on white, 16 bits a channel scaled to 8.
+
+    Raises ImageError where it is missing, no picture or cut short.
+    """
     try:
         with Image.open(file) as image:
-            return np.array(image.convert("RGB"))
+            return np.array(_as_rgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError:
         raise ImageError("missing_image", f"{file} is not there") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError("broken_image", f"{file} can't be read whole: {error}; fetch it again") from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.array(image) // 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
 
 
 def inspect_image(task: tuple[Path, str]) -> tuple[int, int, str] | ImageError:

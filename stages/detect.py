@@ -8,9 +8,9 @@ STAGE = Stage(name="detect", reads=("images", "embeddings"), writes=("detections
 def run(job) -> None:
     import numpy as np
     import torch
-    from pycocotools import mask as coco_mask
     from torchvision.transforms.functional import to_tensor
 
+    from models.detections import detection_rows
     from models.detector import OpenVocabularyMaskRCNN
     from sources.images import ImageError, read_image
     from store.progress import progress
@@ -22,12 +22,12 @@ def run(job) -> None:
     model.load_state_dict(tensors)
     model.to(job.device).eval()
     embeddings = job.table("embeddings").to_pylist()
-    names = {"all": [row for row in embeddings if row["split"] != "open"] or embeddings}
-    names |= {group: [row for row in embeddings if row["split"] == group] for group in ("base", "novel")}
-    names = {group: rows for group, rows in names.items() if rows}
+    competing = {"all": [row for row in embeddings if row["split"] != "open"] or embeddings}
+    competing |= {group: [row for row in embeddings if row["split"] == group] for group in ("base", "novel")}
+    names = {group: [row["category"] for row in rows] for group, rows in competing.items() if rows}
     vectors = {
-        group: torch.tensor(np.array([row["vector"] for row in rows], np.float32)).to(job.device)
-        for group, rows in names.items()
+        group: torch.tensor(np.array([row["vector"] for row in competing[group]], np.float32)).to(job.device)
+        for group in names
     }
     rows = [row for row in job.rows("images") if row["split"] == "val"]
     with job.writer("detections") as writer:
@@ -45,20 +45,8 @@ def run(job) -> None:
                 max_detections=p.max_detections,
             )
             for group, result in found.items():
-                masks = result["masks"].cpu().numpy().astype(np.uint8)
-                for label, score, (x0, y0, x1, y1), mask in zip(
-                    result["labels"].tolist(), result["scores"].tolist(), result["boxes"].tolist(), masks
-                ):
-                    rle = coco_mask.encode(np.asfortranarray(mask))
-                    writer.add(
-                        detector=job.shard,
-                        image_id=row["image_id"],
-                        vocabulary=group,
-                        category=names[group][label]["category"],
-                        score=score,
-                        bbox=[x0, y0, x1 - x0, y1 - y0],
-                        segmentation={"size": list(mask.shape), "counts": rle["counts"].decode("ascii")},
-                    )
+                for detection in detection_rows(result, names[group]):
+                    writer.add(detector=job.shard, image_id=row["image_id"], vocabulary=group, **detection)
 
 
 if __name__ == "__main__":

@@ -83,13 +83,7 @@ def _draw_detections(job, images: dict, truth: dict) -> None:
         image = read_image(job.root, images[image_id]["path"])
         panels = [(image, image_id)]
         for detector in detectors:
-            detections = _clearest(found.get((detector, image_id), []))
-            drawn = image
-            for i, (_, mask) in enumerate(detections):
-                drawn = sheets.masks(drawn, [mask], sheets.COLOURS[i % len(sheets.COLOURS)])
-            for row, _ in detections:
-                sheets.label(drawn, row["bbox"][0], row["bbox"][1] + 9, f"{row['category']} {row['score']:.2f}")
-            panels.append((drawn, detector))
+            panels.append((sheets.detections_drawn(image, _clearest(found.get((detector, image_id), []))), detector))
         if truth:
             real = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
             shown = sheets.masks(image, [decode(m) for masks in real.values() for m in masks], sheets.RED)
@@ -102,8 +96,8 @@ def _draw_detections(job, images: dict, truth: dict) -> None:
             draft.write_bytes(sheets.encode_png(sheets.sheet(pairs, "validation scenes: picture, detections, truth")))
 
 
-def _clearest(detections: list[dict]) -> list[tuple[dict, object]]:
-    """The detections with their masks, best first, without those that mostly repeat a better one of any class."""
+def _clearest(detections: list[dict]) -> list[dict]:
+    """The detections, best first, without those that mostly repeat a better one of any class."""
     from models.label_scores import decode, iou
 
     kept: list = []
@@ -111,7 +105,7 @@ def _clearest(detections: list[dict]) -> list[tuple[dict, object]]:
         mask = decode(row["segmentation"])
         if all(iou(mask, other) < SHOWN_OVERLAP for _, other in kept):
             kept.append((row, mask))
-    return kept
+    return [row for row, _ in kept]
 
 
 def _spread(ids: list[str], count: int) -> list[str]:

@@ -1,0 +1,149 @@
+"""Find and outline objects of any names in any pictures with a trained detector.
+
+    python -m stages.predict --weights data/runs/toy/train_detector/all.safetensors --images pictures/ \\
+        --classes "umbrella, dragon fruit"
+
+Writes an overlay of each picture and predictions.json (COCO's format, with scores) into the folder --out. The names are
+embedded by the model of the configuration's embed_text section, which must be the one that the detector was trained with.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from store.config import load
+from store.errors import UserError, is_for_user
+from store.files import file_parameters, find_file
+from store.fingerprint import ROOT
+
+KINDS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+
+
+def main() -> None:
+    """Command line; exits 1 with one line on a user's mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, required=True, help="a detector's all.safetensors")
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="pictures, or folders of them")
+    parser.add_argument("--classes", required=True, help="names, by commas")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="default %(default)s")
+    parser.add_argument("--score", type=float, default=0.5, help="weaker detections are dropped (default %(default)s)")
+    parser.add_argument("--nms", type=float, default=0.5, help="IoU, within a class (default %(default)s)")
+    parser.add_argument("--max-detections", type=int, default=100, help="a picture (default %(default)s)")
+    parser.add_argument("--configfile", type=Path, default=ROOT / "config" / "config.yaml", help="for embed_text")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
+    args = parser.parse_args()
+    try:
+        predict(args)
+    except Exception as error:
+        if not is_for_user(error):
+            raise
+        sys.exit(f"predict: {error}")
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Do what the command line asks for. Raises UserError where nothing could be done."""
+    import torch
+    from torchvision.transforms.functional import to_tensor
+
+    from models.detections import detection_rows
+    from models.sheets import detections_drawn, encode_png
+    from sources.coco import instances_json
+    from sources.images import ImageError, decode_image
+    from store.progress import progress
+
+    names = list(dict.fromkeys(name.strip() for name in args.classes.split(",") if name.strip()))
+    if not names:
+        raise UserError("--classes names nothing; wanted names divided by commas")
+    torch.set_num_threads(args.threads)
+    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    model, dimension = _detector(args.weights, device)
+    text = _vectors(args.configfile, names, dimension).to(device)
+    files = _pictures(args.images)
+    args.out.mkdir(parents=True, exist_ok=True)
+    images, found = [], []
+    for file in progress(files, description="detecting", unit="picture", total=len(files)):
+        try:
+            picture = decode_image(file)
+        except ImageError as error:
+            print(f"predict: passed over: {error}", file=sys.stderr)
+            continue
+        result = model.detect(
+            to_tensor(picture).to(device),
+            {"asked": text},
+            score_threshold=args.score,
+            nms_iou=args.nms,
+            max_detections=args.max_detections,
+        )["asked"]
+        rows = list(detection_rows(result, names))
+        number = str(len(images) + 1)
+        images.append({"image_id": number, "path": str(file), "width": picture.shape[1], "height": picture.shape[0]})
+        areas = result["masks"].flatten(1).sum(1).tolist()
+        found += [row | {"image_id": number, "area": area} for row, area in zip(rows, areas)]
+        name = f"{number}_{file.stem}.png"
+        (args.out / name).write_bytes(encode_png(detections_drawn(picture, rows)))
+    if not images:
+        raise UserError(f"none of the {len(files)} pictures could be read")
+    content = instances_json(images, found, tuple(names), "detections")
+    (args.out / "predictions.json").write_text(json.dumps(content), encoding="utf-8")
+    print(f"{len(found)} objects in {len(images)} pictures: {args.out / 'predictions.json'}, {args.out}/*.png")
+
+
+def _detector(weights: Path, device: str):
+    """The detector of a checkpoint, and the dimension of its text embeddings."""
+    from models.detector import OpenVocabularyMaskRCNN
+    from store.job import read_safetensors
+
+    tensors, settings = read_safetensors(weights)
+    if "detector" not in settings:
+        raise UserError(
+            f"{weights} is no detector's checkpoint: wanted is train_detector/all.safetensors or finetune_detector's"
+        )
+    model = OpenVocabularyMaskRCNN(**settings["detector"])
+    model.load_state_dict(tensors)
+    return model.to(device).eval(), settings["detector"]["dimension"]
+
+
+def _vectors(configfile: Path, names: list[str], dimension: int):
+    """[names, dimension] text embeddings."""
+    from types import SimpleNamespace
+
+    from models.name_vectors import name_vectors
+    from models.vision_language import load_text_embedder
+
+    section = load(configfile)["embed_text"]
+    files = {
+        name: find_file(value, f"embed_text.{name}", usual)
+        for name, value, usual in file_parameters("embed_text", section)
+    }
+    embed = load_text_embedder(files["weights"], files.get("tokens"), SimpleNamespace(**section))
+    vectors = name_vectors(embed, names, section["prompts"])
+    if vectors.shape[1] != dimension:
+        raise UserError(
+            f"the detector knows text embeddings of {dimension} numbers, embed_text of {configfile} gives "
+            f"{vectors.shape[1]}: name with --configfile the configuration that the detector was trained with"
+        )
+    return vectors
+
+
+def _pictures(places: list[Path]) -> list[Path]:
+    """The picture files that were named, and those inside the folders that were."""
+    files = []
+    for place in places:
+        if place.is_dir():
+            files += sorted(file for file in place.rglob("*") if file.suffix.lower() in KINDS)
+        elif place.exists():
+            files.append(place)
+        else:
+            raise UserError(f"{place} is not there (--images)")
+    if not files:
+        raise UserError(f"no picture in {', '.join(map(str, places))} ({', '.join(sorted(KINDS))})")
+    return files
+
+
+if __name__ == "__main__":
+    main()
