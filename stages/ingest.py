@@ -17,25 +17,31 @@ STAGE = Stage(
 
 def run(job) -> None:
     from contextlib import ExitStack
-    from importlib import import_module
 
+    from sources import coco, conceptual_captions, folder, openimages
     from sources.part import Fault, SourceError
     from store.progress import progress
     from store.spill import Spill
 
+    readers = {
+        "coco": coco.read_part,
+        "openimages": openimages.read_part,
+        "conceptual_captions": conceptual_captions.read_part,
+        "folder": folder.read_part,
+    }
     parts, listed = {}, {}
     for name in PARTS:
         about = getattr(job.params, name)
         if not about.images:
             continue
-        part = parts[name] = import_module(f"sources.{about.format}").read_part(job.root, about, job.threads)
+        part = parts[name] = readers[about.format](job.root, about, job.threads)
         for fault in part.faults:
             job.reject(*fault)
         twice = listed.keys() & part.images.keys()
         if twice:
             raise SourceError(f"image id {min(twice)} is in two parts of the data set; ids must be unique in it")
         split = "val" if name == "val" else "train"
-        listed |= {image_id: (split, *about) for image_id, about in part.images.items()}
+        listed |= {image_id: (split, *row) for image_id, row in part.images.items()}
     _hold_out(listed, parts, job.params.holdout)
     kept = _inspect(job, listed)
     order = sorted(kept)

@@ -61,7 +61,7 @@ def test_no_mask_free_stage_reads_ground_truth():
     assert readers, "somebody must measure"
     assert readers <= TRUTH
     labelled = {file.stem for file in (ROOT / "stages").glob("*.py") if "labels" in declared_reads(file)}
-    assert not labelled & {"nouns", "gradcam", "segment"}
+    assert labelled == {"nouns", "categories"}, "labels stand for captions, and name categories; nothing else sees them"
 
 
 def test_a_stage_gets_no_input_that_it_did_not_declare():

@@ -120,8 +120,8 @@ def test_a_caption_without_a_known_noun_is_an_uncounted_reject(small):
     save(small.source, "captions_train", captions)
     small.config["max_reject_fraction"] = 0.0
     small.write_config()
-    small.stage("ingest")
-    small.stage("nouns")
+    for stage in ("ingest", "categories", "nouns"):
+        small.stage(stage)
     assert rejects(small, "nouns") == {"1": "no_known_noun"}
 
 
@@ -129,7 +129,7 @@ def test_a_noun_that_the_tokenizer_cuts_away_is_a_reject(small):
     captions = load(small.source, "captions_train")
     captions["annotations"][0]["caption"] = "a small " * 20 + "cat"
     save(small.source, "captions_train", captions)
-    for stage in ("ingest", "nouns", "gradcam"):
+    for stage in ("ingest", "categories", "nouns", "gradcam"):
         small.stage(stage)
     assert rejects(small, "gradcam")["1"] == "noun_cut_away"
 
@@ -145,15 +145,15 @@ def test_an_image_without_proposals_is_a_reject(small):
 
 
 def test_a_missing_file_names_the_config_key(small):
-    small.stage("ingest")
-    small.stage("nouns")
+    for stage in ("ingest", "categories", "nouns"):
+        small.stage(stage)
     said = small.stage("gradcam", "--weights", "weights/ALBEF.pth", check=False)
     assert "weights/ALBEF.pth is not there" in said and "gradcam.weights" in said and "Traceback" not in said
 
 
 def test_more_tokens_than_the_model_has_positions_is_one_line(small):
-    small.stage("ingest")
-    small.stage("nouns")
+    for stage in ("ingest", "categories", "nouns"):
+        small.stage(stage)
     said = small.stage("gradcam", "--max-tokens", "64", check=False)
     assert "know 32 positions" in said and "Traceback" not in said
 

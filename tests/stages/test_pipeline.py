@@ -90,7 +90,7 @@ def test_nothing_is_done_twice(miniature):
 def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(miniature):
     plan = miniature.snakemake("-n", "--config", "gradcam={iterations: 1}")
     planned = {line.split()[-1].rstrip(":") for line in plan.splitlines() if line.startswith(("rule ", "localrule "))}
-    dependent = {"select_boxes", "segment", "pseudo_labels", "train_detector", "detect"}
+    dependent = {"select_boxes", "segment", "pseudo_labels", "train_detector", "finetune_detector", "detect"}
     assert planned == dependent | {"gradcam", "evaluate_labels", "evaluate", "report", "all"}
 
 
@@ -137,8 +137,10 @@ def test_four_shards_give_the_same_rows_and_the_same_bytes_behind_them(miniature
     for name, table in TABLES.items():
         one, four = (sorted_rows(project.run / name, table.key) for project in (miniature, sharded))
         assert one == four, name
-        assert len(list((sharded.run / name).glob("*.parquet"))) == (4 if table.per == "shard" else 1)
-    for path in ("train_wspn/all.safetensors", "train_detector/all.safetensors", "pseudo_labels/all.json"):
+        files = {"shard": 4, "detector": 2, "run": 1}[table.per]
+        assert len(list((sharded.run / name).glob("*.parquet"))) == files
+    trained = [f"{stage}/all.safetensors" for stage in ("train_wspn", "train_detector", "finetune_detector")]
+    for path in (*trained, "pseudo_labels/all.json", "categories/all.json"):
         assert (miniature.run / path).resolve().name == (sharded.run / path).resolve().name, path
     # Fewer shards again: the links of the others go.
     sharded.config["shards"] = 1

@@ -31,14 +31,28 @@ def test_comments_docstrings_and_layout_do_not_count(copied_project):
 
 
 def test_a_changed_line_of_a_model_counts_for_those_that_import_it_alone(copied_project):
-    before = {stage: fresh_print(f"stages.{stage}") for stage in ("gradcam", "evaluate_labels", "segment", "nouns")}
-    file = copied_project / "models" / "bert.py"
-    file.write_text(file.read_text().replace("MASKED_SCORE = -10000.0", "MASKED_SCORE = -9999.0"))
+    before = {stage: fresh_print(f"stages.{stage}") for stage in ("train_wspn", "propose", "segment", "nouns")}
+    file = copied_project / "models" / "wspn.py"
+    file.write_text(file.read_text().replace("nms(boxes, weights[:, c], 0.3)", "nms(boxes, weights[:, c], 0.4)"))
     after = {stage: fresh_print(f"stages.{stage}") for stage in before}
-    assert {stage for stage in before if before[stage] != after[stage]} == {"gradcam", "evaluate_labels"}
+    assert {stage for stage in before if before[stage] != after[stage]} == {"train_wspn", "propose"}
+
+
+def test_the_file_of_the_model_that_is_configured_counts_and_no_other(copied_project):
+    def prints():
+        fp._parsed.cache_clear()
+        return {model: fp.stage_fingerprint("gradcam", {"model": model}) for model in ("albef", "blip")}
+
+    before = prints()
+    file = copied_project / "models" / "vit.py"
+    file.write_text(file.read_text().replace("eps=1e-6", "eps=1e-5"))
+    after = prints()
+    assert before["albef"] != after["albef"] and before["blip"] == after["blip"]
 
 
 def test_imports_are_followed_through_functions():
     files = {file.name for file in fp.imported_files("stages.gradcam")}
-    assert {"gradcam.py", "grounding.py", "albef.py", "bert.py", "vit.py", "images.py", "tables.py"} <= files
+    assert {"gradcam.py", "grounding.py", "vision_language.py", "images.py", "tables.py"} <= files
     assert "detector.py" not in files
+    assert {"albef.py", "fusion_bert.py", "vit.py"} <= {file.name for file in fp.imported_files("models.albef")}
+    assert {"coco.py", "folder.py"} <= {file.name for file in fp.imported_files("stages.ingest")}

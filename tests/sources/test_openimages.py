@@ -1,0 +1,108 @@
+"""Open Images as it is published: class names, image labels with confidence, boxes with groups, masks in folders."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from sources import openimages
+from sources.part import Fault, SourceError
+from sources.vocabulary import VocabularyError, counted_split
+
+CAT, CUP, EAR = "/m/01yrx", "/m/02p5f1q", "/m/039xj_"
+PART = SimpleNamespace(
+    images="train",
+    classes="class-descriptions-boxable.csv",
+    labels="train-annotations-human-imagelabels-boxable.csv",
+    boxes="train-annotations-bbox.csv",
+    instances="train-annotations-object-segmentation.csv",
+    masks="train-masks",
+    captions="",
+)
+
+
+def mask_name(image, label, box):
+    return f"{image}_{label.replace('/', '')}_{box}.png"
+
+
+@pytest.fixture()
+def root(tmp_path):
+    """Three pictures: one with two masks in different folders, one with a group and a mask whose file is gone, one
+    with labels alone."""
+    (tmp_path / PART.classes).write_text(f'{CAT},Cat\n{CUP},Coffee cup\n{EAR},"Human ear, left"\n')
+    (tmp_path / PART.labels).write_text(
+        "ImageID,Source,LabelName,Confidence\n"
+        f"000a,verification,{CAT},1\n000a,verification,{EAR},0\n"
+        f"0b1c,crowdsource-verification,{CUP},1\nf00d,verification,{EAR},1\nf00d,verification,/m/unheard,1\n"
+    )
+    (tmp_path / PART.boxes).write_text(
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
+        f"000a,xclick,{CAT},1,0.25,0.75,0.5,1.0,0,0,0,0,0\n0b1c,xclick,{CUP},1,0,0.5,0,0.5,0,0,1,0,0\n"
+    )
+    rows = [
+        ("000a", CAT, "1111", 0.25, 0.75, 0.5, 1.0),
+        ("000a", CUP, "2222", 0.0, 0.25, 0.0, 0.5),
+        ("0b1c", CUP, "3333", 0.1, 0.2, 0.1, 0.2),
+    ]
+    lines = ["MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks"]
+    for image, label, box, *place in rows:
+        lines.append(
+            f"{mask_name(image, label, box)},{image},{label},{box},{','.join(map(str, place))},0.87,0.1 0.2 1;0.3 0.4 0"
+        )
+    (tmp_path / PART.instances).write_text("\n".join(lines) + "\n")
+    small = np.zeros((10, 20), np.uint8)
+    small[5:, 5:15] = 255
+    (tmp_path / "train-masks" / "train-masks-0").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "train-masks" / "train-masks-0" / mask_name("000a", CAT, "1111")), small)
+    cv2.imwrite(str(tmp_path / "train-masks" / mask_name("000a", CUP, "2222")), small[::-1])
+    return tmp_path
+
+
+def test_what_was_written_is_read_back(root):
+    part = openimages.read_part(root, PART)
+    assert list(part.images) == ["000a", "0b1c", "f00d"]
+    assert part.images["0b1c"] == ("train/0b1c.jpg", None, None)
+    labels = {(row["image_id"], row["category"]) for row in part.labels}
+    assert labels == {("000a", "Cat"), ("0b1c", "Coffee cup"), ("f00d", "Human ear, left")}
+    assert part.counts == {"Cat": 1, "Coffee cup": 2}
+    found = list(part.annotations(lambda image_id: (40, 80)))
+    [fault] = [row for row in found if isinstance(row, Fault)]
+    assert fault.image_id == "0b1c" and fault.reason == "missing_mask" and fault.key == "3333"
+    rows = [row for row in found if isinstance(row, dict)]
+    assert [(row["image_id"], row["category"], row["iscrowd"]) for row in rows] == [
+        ("000a", "Cat", False),
+        ("000a", "Coffee cup", False),
+        ("0b1c", "Coffee cup", True),
+    ]
+    assert rows[0]["bbox"] == [20, 20, 40, 20] and rows[0]["area"] == 20 * 40
+    mask = coco_mask.decode(rows[0]["segmentation"])
+    assert mask.shape == (40, 80) and mask[20:, 20:60].all() and mask.sum() == 800
+    assert rows[2]["area"] == 20 * 40
+
+
+def test_masks_of_pictures_that_can_not_be_used_are_passed_over(root):
+    part = openimages.read_part(root, PART)
+    assert list(part.annotations(lambda image_id: None)) == []
+
+
+def test_small_blocks_give_the_same_rows(root, monkeypatch):
+    whole = list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80)))
+    monkeypatch.setattr(openimages, "BLOCK", "150B")
+    assert list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80))) == whole
+
+
+@pytest.mark.parametrize(("name", "text"), [("labels", "a,b\n1,2\n"), ("instances", "")])
+def test_a_file_of_another_kind_is_named_with_the_columns_wanted(root, name, text):
+    (root / getattr(PART, name)).write_text(text)
+    with pytest.raises(SourceError, match=rf"{getattr(PART, name)}.*ImageID"):
+        openimages.read_part(root, PART)
+
+
+def test_the_split_is_counted():
+    counts = {"a": 5, "b": 9, "c": 1, "d": 5, "e": 2}
+    vocabulary = counted_split(counts, 2, 2)
+    assert vocabulary.base == ("b", "a") and vocabulary.novel == ("e", "c")
+    with pytest.raises(VocabularyError, match="objects of 5 only"):
+        counted_split(counts, 4, 2)
