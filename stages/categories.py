@@ -50,8 +50,9 @@ def _named(job, vocabulary) -> tuple[str, ...]:
     taken = {word.lower() for words in arguments["categories"].values() for word in words}
     arguments["categories"] |= {noun: (noun,) for noun in sorted(nouns - taken)}
     counts: Counter[str] = Counter()
-    for mentions in find_in_captions(job, NounFinder(**arguments).find, description="nouns under WordNet's object"):
-        counts.update(set(mentions.category))
+    finder = NounFinder(**arguments)
+    for mentions in find_in_captions(job, finder.find, description="nouns under WordNet's object"):
+        counts.update(mentions.drop_duplicates(["image_id", "caption_id", "category"]).category)
     known = set(vocabulary.names)
     return tuple(sorted(name for name, count in counts.items() if count >= job.params.min_count and name not in known))
 

@@ -106,7 +106,7 @@ class Project:
         return self._call([sys.executable, "-m", "store", *args], check)
 
     def _call(self, command: list[str], check: bool) -> str:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         text = done.stdout + done.stderr
         assert not check or done.returncode == 0, text
@@ -126,3 +126,14 @@ def miniature(tmp_path_factory) -> Project:
 def project(tmp_path) -> Project:
     """An empty folder with the miniature's configuration."""
     return Project(tmp_path, yaml.safe_load(yaml.safe_dump(MINIATURE)))
+
+
+def as_in_a_clone(folder: Path) -> Project:
+    """A folder that has what a clone has: configurations, vocabularies and the shipped weights."""
+    project = Project(folder, {"run": "unused", "root": "unused"})
+    for part in ("data/weights", "data/splits"):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        (folder / part).symlink_to(ROOT / part)
+    for file in (ROOT / "config").glob("*.yaml"):
+        (folder / "config" / file.name).write_text(file.read_text())
+    return project

@@ -1,0 +1,64 @@
+"""predict: any names on any pictures."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+from pycocotools.coco import COCO
+
+from tests.conftest import ROOT
+
+
+def predict(miniature, *args, check=True):
+    config = str(miniature.folder / "config" / "config.yaml")
+    command = [sys.executable, "-m", "stages.predict", "--configfile", config, *map(str, args)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    done = subprocess.run(command, cwd=miniature.folder, env=environment, capture_output=True, text=True)
+    assert (done.returncode == 0) == check, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_overlays_and_coco_json_of_pictures_of_every_kind(miniature, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    scene = Image.open(next((miniature.folder / "data" / "toy" / "val").glob("*.jpg")))
+    scene.convert("L").save(pictures / "grey.png")
+    scene.convert("CMYK").save(pictures / "print.jpg")
+    scene.convert("RGBA").save(pictures / "alpha.png")
+    (pictures / "broken.jpg").write_text("no picture")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene.resize((90, 60)).save(pictures / "upright.jpg", exif=exif)
+    weights = miniature.run / "finetune_detector" / "all.safetensors"
+    out = tmp_path / "out"
+    said = predict(
+        miniature, "--weights", weights, "--images", pictures, "--classes", "umbrella, dragon fruit", "--out", out,
+        "--score", 0, "--max-detections", 3,
+    )  # fmt: skip
+    assert "in 4 pictures" in said and "broken.jpg can't be read" in said
+    coco = COCO(str(out / "predictions.json"))
+    assert {category["name"] for category in coco.cats.values()} == {"umbrella", "dragon fruit"}
+    assert coco.anns, "a threshold of 0 lets something through"
+    for annotation in coco.anns.values():
+        image = coco.imgs[annotation["image_id"]]
+        assert coco.annToMask(annotation).shape == (image["height"], image["width"])
+    upright = next(image for image in coco.imgs.values() if image["file_name"].endswith("upright.jpg"))
+    assert (upright["width"], upright["height"]) == (60, 90)
+    drawn = sorted(out.glob("*.png"))
+    assert len(drawn) == 4 and np.array(Image.open(drawn[0])).shape[2] == 3
+
+
+def test_mistakes_are_one_line(miniature, tmp_path):
+    weights = miniature.run / "train_detector" / "all.safetensors"
+    scene = next((miniature.folder / "data" / "toy" / "val").glob("*.jpg"))
+    assert "is not there" in predict(
+        miniature, "--weights", weights, "--images", tmp_path / "gone", "--classes", "cat", check=False
+    )
+    wspn = miniature.run / "train_wspn" / "all.safetensors"
+    said = predict(miniature, "--weights", wspn, "--images", scene, "--classes", "cat", check=False)
+    assert "no detector's checkpoint" in said
+    said = predict(miniature, "--weights", weights, "--images", scene, "--classes", " , ", check=False)
+    assert "names nothing" in said
