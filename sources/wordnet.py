@@ -18,7 +18,8 @@ class WordNetMissing(ValueError):
 
 def object_nouns(folder: Path) -> set[str]:
     """The nouns, in lower case, with spaces in those of several words, one of whose two most frequent senses is an object:
-    object.n.01 stands above it. Names of single things ("Paris") are left out.
+    object.n.01 stands above it. Words that are an adjective or adverb as well ("white", "down") are left out, and so are
+    those of two letters, which plurals make of others ("has").
 
     Raises WordNetMissing where the folder holds no WordNet.
     """
@@ -37,6 +38,8 @@ def object_nouns(folder: Path) -> set[str]:
                     waiting.append(synset)
         nouns = set()
         for lemma in reader.all_lemma_names("n"):
+            if len(lemma) < 3 or reader.synsets(lemma, "a") or reader.synsets(lemma, "r"):
+                continue
             if any(synset.offset() in below for synset in reader.synsets(lemma, "n")[:2]):
                 nouns.add(lemma.replace("_", " "))
         return nouns

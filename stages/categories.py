@@ -52,7 +52,7 @@ def _named(job, vocabulary) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     finder = NounFinder(**arguments)
     for mentions in find_in_captions(job, finder.find, description="nouns under WordNet's object"):
-        counts.update(mentions.drop_duplicates(["image_id", "caption_id", "category"]).category)
+        counts.update(mentions.to_pandas().drop_duplicates(["image_id", "caption_id", "category"]).category)
     known = set(vocabulary.names)
     return tuple(sorted(name for name, count in counts.items() if count >= job.params.min_count and name not in known))
 

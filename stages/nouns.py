@@ -6,6 +6,9 @@ STAGE = Stage(name="nouns", reads=("images", "captions", "labels", "categories")
 
 
 def run(job) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from models.nouns import NounFinder
     from sources.vocabulary import read_vocabulary
     from store.captions import find_in_captions
@@ -18,12 +21,13 @@ def run(job) -> None:
                 writer.add(**row)
             return
         finder = NounFinder(**vocabulary.finder())
-        for frame in find_in_captions(job, finder.find, description="finding nouns"):
-            for row in frame[frame.image_id.isin(train)].to_dict("records"):
-                if row["start"] < 0:
-                    job.reject(row["image_id"], "no_known_noun", row["text"], row["caption_id"], counted=False)
-                else:
-                    writer.add(**{name: row[name] for name in writer.schema.names})
+        of_training = pa.array(sorted(train))
+        for found in find_in_captions(job, finder.find, description="finding nouns"):
+            found = found.filter(pc.is_in(found["image_id"], of_training))
+            named = pc.greater_equal(found["start"], 0)
+            writer.add_table(found.filter(named).select(writer.schema.names))
+            for row in found.filter(pc.invert(named)).to_pylist():
+                job.reject(row["image_id"], "no_known_noun", row["text"], row["caption_id"], counted=False)
 
 
 def _labelled(job, names: set[str], train: set[str]):

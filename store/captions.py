@@ -5,19 +5,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pandas as pd
+import pyarrow as pa
 
 from store.job import Job
 from store.progress import progress
 
 GROUPS = 32  # row groups of a partition
+_TEXTS = ("image_id", "caption_id", "text", "category", "surface")
+_FOUND = pa.schema(
+    [(name, pa.string()) for name in _TEXTS] + [(name, pa.int32()) for name in ("start", "end", "count")]
+)
 
 
-def find_in_captions(job: Job, find: Callable, *, description: str, table: str = "captions") -> Iterator[pd.DataFrame]:
-    """For each partition of captions, in order, a frame of what find(text) returned.
+def find_in_captions(job: Job, find: Callable, *, description: str, table: str = "captions") -> Iterator[pa.Table]:
+    """For each partition of captions, in order, a table of what find(text) returned.
 
-    find returns a list of dataclass objects; the frame has their fields, and image_id, caption_id and text. A caption
-    in which nothing was found has one row whose `start` is -1 and whose other fields are empty. The parameter
-    `scheduler` is the address of a Dask cluster, empty for this machine.
+    find returns a list of models.nouns.Mention; the table has their fields, and image_id, caption_id and text. A caption
+    in which nothing was found has one row whose `start` is -1 and whose category is empty. The parameter `scheduler`
+    is the address of a Dask cluster, empty for this machine.
     """
     import dask
     import dask.dataframe as dd
@@ -49,10 +54,13 @@ def _workers(job: Job, tasks: int):
         yield 2 * job.threads, {"scheduler": "processes", "num_workers": job.threads}
 
 
-def _look(captions: pd.DataFrame, find: Callable) -> pd.DataFrame:
-    rows = []
-    for image_id, caption_id, text in zip(captions.image_id, captions.caption_id, captions.text):
-        about = {"image_id": image_id, "caption_id": caption_id, "text": text}
-        found = find(text)
-        rows += [about | item.__dict__ for item in found] or [about | {"start": -1, "category": ""}]
-    return pd.DataFrame(rows)
+def _look(captions: pd.DataFrame, find: Callable) -> pa.Table:
+    columns: dict[str, list] = {field.name: [] for field in _FOUND}
+    for about in zip(captions.image_id, captions.caption_id, captions.text):
+        for mention in find(about[2]) or (None,):
+            found = ("", "", -1, -1, 0)
+            if mention:
+                found = (mention.category, mention.surface, mention.start, mention.end, mention.count)
+            for column, value in zip(columns.values(), about + found):
+                column.append(value)
+    return pa.table(columns, schema=_FOUND)

@@ -17,7 +17,9 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
     if not files:
         raise UserError(f"{run / 'metrics'} is not there: run `make run`, or a data set with ground truth")
     table = [row for file in files for row in pq.read_table(file).to_pylist()]
-    m = {(row["protocol"], row["kind"], row["group"], row["metric"]): row["value"] for row in table}
+    keys = ("protocol", "kind", "group", "metric")
+    m = {tuple(row[key] for key in keys): row["value"] for row in table if not row["detector"]}
+    of_detectors = {(row["detector"], *(row[key] for key in keys)): row["value"] for row in table}
     chance = _value(m, "grounding", "run", "all", "pointing_chance")
     coverages = sorted(key[1] for key in m if key[0] == "grounding" and key[2:] == ("all", "coverage"))
     first, last = (_value(m, "grounding", name, "all", "coverage") for name in (coverages[0], coverages[-1]))
@@ -47,12 +49,13 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
     for protocol in ("generalized", "constrained"):
         for kind, word in (("segm", "mask"), ("bbox", "box")):
             for group in ("novel", "base", "all"):
-                value = _value(m, protocol, kind, group, "AP50")
-                goal = (
-                    "25, above the pseudo-labels" if (protocol, kind, group) == ("generalized", "segm", "novel") else ""
-                )
-                if value == value:
-                    lines.append((f"detector, {group} {word} AP50, {protocol}", f"{value:.1f}", goal))
+                key = protocol, kind, group, "AP50"
+                before, after = (of_detectors.get((name, *key)) for name in ("train_detector", "finetune_detector"))
+                if before is None:
+                    continue
+                told = f"{before:.1f}" + (f"; fine-tuned {after:.1f}" if after is not None else "")
+                goal = "25, above the pseudo-labels" if key == ("generalized", "segm", "novel", "AP50") else ""
+                lines.append((f"detector, {group} {word} AP50, {protocol}", told, goal))
     return lines
 
 

@@ -19,6 +19,7 @@ class TableWriter:
         self.schema, self.row_group = schema, row_group
         self.rows = 0
         self._buffer: list[dict] = []
+        self._whole = schema.empty_table()
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", store_schema=True)
 
     def add(self, **row) -> None:
@@ -32,18 +33,34 @@ class TableWriter:
             self._flush()
 
     def add_table(self, table: pa.Table) -> None:
-        """Write the rows of a table that has the schema's columns. Raises SchemaError."""
-        for batch in table.to_batches(max_chunksize=self.row_group):
-            for row in batch.to_pylist():
-                self.add(**row)
+        """Write the rows of a table that has the schema's columns, in their order. Raises SchemaError."""
+        try:
+            table = table.cast(self.schema)
+            table.validate(full=True)
+        except (pa.ArrowException, ValueError) as error:
+            raise SchemaError(f"a table does not fit the schema: {error}") from error
+        self._flush()
+        self.rows += len(table)
+        self._whole = pa.concat_tables([self._whole, table])
+        self._write(len(self._whole) - len(self._whole) % self.row_group)
 
     def _flush(self) -> None:
+        """Rows that were added one by one join those that wait to be written."""
+        if not self._buffer:
+            return
         try:
             columns = [self._column(field) for field in self.schema]
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise SchemaError(f"a row does not fit the table's schema: {error}") from error
-        self._writer.write_table(pa.table(columns, schema=self.schema), row_group_size=self.row_group)
         self._buffer = []
+        self._whole = pa.concat_tables([self._whole, pa.table(columns, schema=self.schema)])
+        self._write(len(self._whole) - len(self._whole) % self.row_group)
+
+    def _write(self, rows: int) -> None:
+        """Write so many of the waiting rows."""
+        if rows:
+            self._writer.write_table(self._whole.slice(0, rows).combine_chunks(), row_group_size=self.row_group)
+            self._whole = self._whole.slice(rows).combine_chunks()
 
     def _column(self, field: pa.Field) -> pa.Array:
         array = pa.array([row[field.name] for row in self._buffer], type=field.type)
@@ -54,8 +71,8 @@ class TableWriter:
 
     def close(self) -> None:
         """Write what is left; closing twice does no harm."""
-        if self._buffer:
-            self._flush()
+        self._flush()
+        self._write(len(self._whole))
         self._writer.close()
 
 

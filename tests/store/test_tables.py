@@ -44,3 +44,26 @@ def test_a_row_that_does_not_fit_is_refused(tmp_path, row):
     writer = TableWriter(tmp_path / "t.parquet", pa.schema(fields), row_group=1)
     with pytest.raises(SchemaError):
         writer.add(**row)
+
+
+def test_rows_and_tables_of_any_size_give_the_same_bytes(tmp_path):
+    schema = pa.schema(
+        [pa.field("i", pa.int32(), nullable=False), pa.field("v", pa.list_(pa.float32()), nullable=False)]
+    )
+    rows = [{"i": i, "v": [float(i)] * (i % 3)} for i in range(70)]
+
+    def written(name, pieces):
+        writer = TableWriter(tmp_path / name, schema, 16)
+        for piece in pieces:
+            if isinstance(piece, dict):
+                writer.add(**piece)
+            else:
+                writer.add_table(pa.Table.from_pylist(piece, schema=schema))
+        writer.close()
+        return (tmp_path / name).read_bytes()
+
+    one_by_one = written("a", rows)
+    assert written("b", [rows]) == one_by_one
+    assert written("c", [rows[:5], *rows[5:9], rows[9:50], rows[50:]]) == one_by_one
+    with pytest.raises(SchemaError, match="null values"):
+        TableWriter(tmp_path / "d", schema, 16).add_table(pa.table({"i": pa.array([None], pa.int32()), "v": [[1.0]]}))
