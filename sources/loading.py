@@ -61,6 +61,7 @@ class StepLoader:
                 num_workers=self._workers,
                 collate_fn=self._collate,
                 pin_memory=self._workers > 0 and torch.cuda.is_available(),
+                generator=torch.Generator(),  # of its own, or starting it would draw from the step's random numbers
             )
             self._iterator = iter(loader)
         return next(self._iterator)

@@ -1,0 +1,199 @@
+"""How fast each stage's core works at full size on this machine: what docs/scale.md is reckoned from.
+
+    python -m benchmarks.rates [--device cuda] [--repeat 3]
+
+Networks have random weights of the published sizes (ALBEF-base, ResNet-50), pictures are drawn scenes enlarged to 640 x 480,
+parameters are the papers'. Prints a table and writes benchmarks/rates.json; each number is the median of the repeats
+after one warm-up.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision.transforms.functional import to_tensor
+
+from models.albef import ALBEF
+from models.boxes import select_boxes
+from models.detector import OpenVocabularyMaskRCNN
+from models.gradcam import iterative_gradcam
+from models.nouns import NounFinder
+from models.selective_search import selective_search
+from models.wspn import WSPN, propose, wspn_loss
+from models.wss import segment_crops, weight_count
+from sources.toy import draw_scene, scene_rng
+from sources.vocabulary import read_vocabulary
+from store.fingerprint import ROOT
+
+ALBEF_BASE = {"patch": 16, "vision_width": 768, "vision_layers": 12, "vision_heads": 12, "vision_hidden": 3072}
+ALBEF_BASE |= {"vocabulary": 30522, "positions": 512, "text_width": 768, "text_layers": 12, "fusion_layer": 6}
+ALBEF_BASE |= {"text_heads": 12, "text_hidden": 3072, "projection": 256, "image_size": 256}
+CAPTION = "A man in an orange vest rides a bicycle past a red bus and two dogs on the street."
+
+
+class Rates:
+    """The measured rates, a method a stage; each returns (function that does the work once, units done, unit)."""
+
+    def __init__(self, device: str, batch: int):
+        self.device, self.batch = device, batch
+        self.scene = cv2.resize(draw_scene(scene_rng(1, "train", 0)).image, (640, 480), interpolation=cv2.INTER_CUBIC)
+        rng = np.random.default_rng(0)
+        corners = rng.uniform((0, 0), (560, 400), (2000, 2))
+        self.boxes = np.concatenate([corners, corners + rng.uniform(20, 80, (2000, 2))], 1).astype(np.float32)
+
+    def nouns(self):
+        finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
+        return lambda: [finder.find(CAPTION) for _ in range(5000)], 5000, "captions/s"
+
+    def selective_search(self):
+        return lambda: selective_search(self.scene, mode="fast", min_side=20, max_boxes=2000, seed=1), 1, "images/s"
+
+    def gradcam(self):
+        torch.manual_seed(0)
+        model = ALBEF(**ALBEF_BASE)
+        dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
+        model = model.eval().requires_grad_(False).to(self.device, dtype)
+        images = torch.randn(self.batch, 3, 256, 256, device=self.device, dtype=dtype)
+        ids = torch.randint(1000, 30000, (self.batch, 30), device=self.device)
+        nouns = torch.zeros(self.batch, 30, dtype=torch.bool, device=self.device)
+        nouns[:, 4] = True
+        options = {"layers": (8,), "score": "itm", "mask_id": 103, "iterations": 3}
+        return (
+            lambda: iterative_gradcam(model, images, ids, torch.ones_like(ids), nouns, **options),
+            self.batch,
+            "pairs/s",
+        )
+
+    def _wspn(self):
+        model = WSPN(backbone="resnet50", classes=48, hidden=1024, min_size=480).to(self.device)
+        return model, to_tensor(self.scene).to(self.device), torch.from_numpy(self.boxes).to(self.device)
+
+    def train_wspn(self):
+        model, picture, boxes = self._wspn()
+        drawn = [boxes[:500]] * 2
+        labels = torch.zeros(2, 48, device=self.device)
+        labels[:, :3] = 1
+
+        def step():
+            outputs = model([picture] * 2, drawn)
+            sum(wspn_loss(outputs, drawn, labels, targets=3, overlap=0.5, regression_weight=1.0)).backward()
+
+        return step, 2, "images/s"
+
+    def propose(self):
+        model, picture, boxes = self._wspn()
+        model.eval()
+
+        @torch.inference_mode()
+        def once():
+            [(_, detection, offsets)] = model([picture], [boxes])
+            propose(boxes, detection, offsets, height=480, width=640, nms_iou=0.7, top_k=50)
+
+        return once, 1, "images/s"
+
+    def select_boxes(self):
+        activation = np.random.default_rng(0).random((16, 16), np.float32)
+        boxes = self.boxes[:50]
+        return lambda: [select_boxes(activation, boxes, height=480, width=640) for _ in range(500)], 500, "pairs/s"
+
+    def segment(self):
+        generator = torch.Generator().manual_seed(0)
+        crops = self.batch
+        pixels = torch.rand(crops, 3, 64, 64, generator=generator).to(self.device)
+        activation = torch.rand(crops, 64, 64, generator=generator).to(self.device)
+        normal = torch.randn(crops, weight_count(128), generator=generator).to(self.device)
+        uniform = torch.rand(crops, 2, 200, generator=generator).to(self.device)
+        options = {"channels": 128, "steps": 500, "lr": 0.25, "foreground": 0.2, "background": "frame"}
+        return (
+            lambda: segment_crops(pixels, activation, normal, uniform, background_share=0.2, **options),
+            crops,
+            "crops/s",
+        )
+
+    def _detector(self):
+        model = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=800, max_size=1333).to(self.device)
+        text = F.normalize(torch.randn(65, 512, device=self.device), dim=1)
+        return model, to_tensor(self.scene).to(self.device), text
+
+    def train_detector(self):
+        model, picture, text = self._detector()
+        masks = torch.zeros(3, 480, 640, dtype=torch.uint8, device=self.device)
+        boxes = torch.tensor([[50.0, 50, 200, 200], [300, 100, 500, 400], [10, 300, 120, 460]], device=self.device)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
+            mask[y0:y1, x0:x1] = 1
+        target = {"boxes": boxes, "labels": torch.tensor([1, 20, 60], device=self.device), "masks": masks}
+        count = 8 if self.device == "cuda" else 1
+        precision = torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
+
+        def step():
+            with precision:
+                losses = model.losses([picture] * count, [dict(target) for _ in range(count)], text)
+            sum(losses.values()).backward()
+
+        return step, count, "images/s"
+
+    def detect(self):
+        model, picture, text = self._detector()
+        model.eval()
+        options = {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 100}
+        return lambda: model.detect(picture, {"all": text}, **options), 1, "images/s"
+
+
+STAGES = (
+    "nouns",
+    "selective_search",
+    "gradcam",
+    "train_wspn",
+    "propose",
+    "select_boxes",
+    "segment",
+    "train_detector",
+    "detect",
+)
+
+
+def measure(rates: Rates, stage: str, repeat: int) -> dict:
+    """One row: the stage's units a second, the median of `repeat` runs after a warm-up."""
+    work, units, unit = getattr(rates, stage)()
+    seconds = []
+    for _ in range(repeat + 1):
+        began = time.perf_counter()
+        work()
+        if rates.device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return {"stage": stage, "rate": units / statistics.median(seconds[1:]), "unit": unit}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, help="pairs and crops at once (default 4; 256 on CUDA)")
+    parser.add_argument("--repeat", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
+    args = parser.parse_args()
+    rates = Rates(args.device, args.batch or (256 if args.device == "cuda" else 4))
+    machine = (
+        torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} cores of {platform.machine()}"
+    )
+    print(
+        f"{machine}; torch {torch.__version__}, {torch.get_num_threads()} threads\n\n| stage | rate | unit |\n| --- | --- | --- |"
+    )
+    rows = []
+    for stage in args.stages:
+        row = measure(rates, stage, args.repeat)
+        rows.append(row | {"device": machine})
+        print(f"| {stage} | {row['rate']:.3g} | {row['unit']} |", flush=True)
+    Path(__file__).with_name("rates.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Training stages as a user runs them: killed and resumed, on two processes, in bfloat16."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from store.fingerprint import ROOT
+
+
+def command(miniature, *args):
+    config = str(miniature.folder / "config" / "config.yaml")
+    return [sys.executable, "-m", "stages.train_detector", "--configfile", config, *args]
+
+
+def start(miniature, *args):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    return subprocess.Popen(
+        command(miniature, *args), cwd=miniature.folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+def result(miniature, run):
+    folder = miniature.folder / "data" / "runs" / run / "train_detector"
+    curve = pd.read_parquet(folder / "_curve" / "all.parquet")
+    return (folder / "all.safetensors").resolve().name, curve
+
+
+def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
+    options = ("--save-every", "1", "--steps", "5")
+    first = start(miniature, *options, "--into", "whole")
+    assert first.wait() == 0, first.stderr.read()
+    killed = start(miniature, *options, "--into", "resumed", "--recompute")
+    scratch = miniature.folder / "data" / "scratch"
+    deadline = time.monotonic() + 60
+    while not list(scratch.glob("*/checkpoint.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    [checkpoint] = scratch.glob("*/checkpoint.pt")
+    assert (checkpoint.parent / "curve.csv").read_text().startswith("step,name,value")
+    again = start(miniature, *options, "--into", "resumed", "--recompute")
+    assert again.wait() == 0, again.stderr.read()
+    digest, curve = result(miniature, "whole")
+    resumed, its_curve = result(miniature, "resumed")
+    assert resumed == digest
+    pd.testing.assert_frame_equal(its_curve, curve)
+
+
+@pytest.mark.parametrize(
+    "options", [("--gpus", "2", "--save-every", "400"), ("--precision", "bf16", "--accumulate", "2", "--workers", "1")]
+)
+def test_shared_and_reduced_trainings_come_out_alike(miniature, options):
+    run = "alike-" + options[0].strip("-")
+    done = start(miniature, *options, "--into", run, "--device", "cpu")
+    assert done.wait() == 0, done.stderr.read()
+    _, curve = result(miniature, run)
+    _, alone = result(miniature, "mini")
+    losses, wanted = (frame[frame.name == "loss"].value.iloc[-1] for frame in (curve, alone))
+    assert losses == pytest.approx(wanted, rel=0.25), "other random regions, the same task"
