@@ -4,7 +4,11 @@ Only base names compete, so that no loss pushes a region away from a novel name;
 pseudo-labels of the others stay among the targets. Which parts of the network stay as they are is a parameter.
 """
 
+import logging
+
 from store.stage import Stage
+
+log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="finetune_detector",
@@ -43,6 +47,7 @@ def run(job) -> None:
         labelled = read_split(labels_file.parent, ".", labels_file.name).annotations
         drawn += [row for row in labelled if row["category"] not in base]
     objects = by_image(drawn)
+    log.info("%d images hold an object of a base category", len(objects))
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}
     model = OpenVocabularyMaskRCNN(**settings["detector"])

@@ -23,7 +23,10 @@ def test_class_probabilities_are_equation_8(detector):
     torch.testing.assert_close(detector.class_logits(h, text).softmax(1), wanted)
 
 
-def test_the_detector_has_losses_gradients_and_detections(detector):
+@pytest.mark.parametrize("backbone", ["small", "resnet50_c4"])
+def test_the_detector_has_losses_gradients_and_detections(backbone):
+    torch.manual_seed(0)
+    detector = OpenVocabularyMaskRCNN(backbone=backbone, dimension=6, min_size=64, max_size=96, frozen=False)
     text = F.normalize(torch.randn(3, 6), dim=1)
     images = [torch.rand(3, 64, 80), torch.rand(3, 72, 64)]
     masks = torch.zeros(1, 64, 80, dtype=torch.uint8)
@@ -43,3 +46,13 @@ def test_the_detector_has_losses_gradients_and_detections(detector):
     for result, names in zip(found.values(), (3, 1)):
         assert len(result["boxes"]) <= 7 and result["masks"].shape[1:] == (64, 80)
         assert result["labels"].max() < names and (result["scores"].diff() <= 0).all()
+
+
+def test_frozen_parts_do_not_learn(detector):
+    detector.freeze(["embedding", "backbone"])
+    names = {name for name, weight in detector.named_parameters() if not weight.requires_grad}
+    assert {"roi_heads.box_predictor.background", "roi_heads.box_predictor.embedding.weight"} <= names
+    assert all(name.startswith(("backbone.body", "roi_heads.box_predictor")) for name in names)
+    assert detector.roi_heads.box_predictor.box.weight.requires_grad
+    with pytest.raises(ValueError, match="no part 'neck'"):
+        detector.freeze(["neck"])

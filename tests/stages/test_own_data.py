@@ -40,7 +40,7 @@ def test_ten_pictures_and_a_csv_become_a_detector_and_pictures(tmp_path, drawn):
     write_folder(tmp_path / "data" / "folder", drawn)
     said = project.snakemake(
         "--configfile", "config/folder.yaml", "config/small.yaml",
-        "--config", "vocabulary=data/splits/toy.json", "train_wspn={steps: 2}", "train_detector={steps: 2}",
+        "--config", "shards=1", "vocabulary=data/splits/toy.json", "train_wspn={steps: 2}", "train_detector={steps: 2}",
     )  # fmt: skip
     assert "no ground truth" in said and "evaluation is left out" in said
     run = tmp_path / "data" / "runs" / "folder"
@@ -171,3 +171,14 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
         jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", plan, re.M)}
         assert jobs["gradcam"] == jobs["segment"] == jobs["nouns"] == shards
         assert jobs["train_detector"] == jobs["finetune_detector"] == 1 and jobs["detect"] == 2
+    told = project.snakemake(
+        "-n",
+        "-p",
+        "--configfile",
+        "config/coco.yaml",
+        "--set-resources",
+        "train_detector:gpu=8",
+        "--until",
+        "train_detector",
+    )
+    assert "--gpus 8" in told

@@ -121,10 +121,10 @@ def test_a_stage_by_hand_leaves_the_run_alone(miniature):
 
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory):
-    """The miniature again from nothing, in four shards."""
+    """The miniature again from nothing, in two shards."""
     from tests.conftest import MINIATURE, Project
 
-    project = Project(tmp_path_factory.mktemp("sharded"), MINIATURE | {"shards": 4})
+    project = Project(tmp_path_factory.mktemp("sharded"), MINIATURE | {"shards": 2})
     project.snakemake()
     return project
 
@@ -133,11 +133,11 @@ def sorted_rows(folder, key):
     return sorted(pq.read_table(folder).to_pylist(), key=lambda row: ([row[column] for column in key], str(row)))
 
 
-def test_four_shards_give_the_same_rows_and_the_same_bytes_behind_them(miniature, sharded):
+def test_shards_give_the_same_rows_and_the_same_bytes_behind_them(miniature, sharded):
     for name, table in TABLES.items():
-        one, four = (sorted_rows(project.run / name, table.key) for project in (miniature, sharded))
-        assert one == four, name
-        files = {"shard": 4, "detector": 2, "run": 1}[table.per]
+        one, two = (sorted_rows(project.run / name, table.key) for project in (miniature, sharded))
+        assert one == two, name
+        files = {"shard": 2, "detector": 2, "run": 1}[table.per]
         assert len(list((sharded.run / name).glob("*.parquet"))) == files
     trained = [f"{stage}/all.safetensors" for stage in ("train_wspn", "train_detector", "finetune_detector")]
     for path in (*trained, "pseudo_labels/all.json", "categories/all.json"):
