@@ -97,7 +97,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
     def class_logits(self, embedding: Tensor, text: Tensor) -> Tensor:
         """Eq. 8 before the softmax: [regions, 1 + names], the background first. text: [names, dimension], unit length."""
         background = F.normalize(self.roi_heads.box_predictor.background, dim=0)
-        return F.normalize(embedding, dim=1) @ torch.cat([background[None], text]).t() / self.temperature
+        with torch.autocast(embedding.device.type, enabled=False):  # divided by so little, logits need all their digits
+            return F.normalize(embedding.float(), dim=1) @ torch.cat([background[None], text]).t() / self.temperature
 
     def losses(self, images: list[Tensor], targets: list[dict], text: Tensor) -> dict[str, Tensor]:
         """The five losses of Mask R-CNN.

@@ -47,7 +47,7 @@ def run(job) -> None:
     sizes = {"backbone": p.backbone, "classes": len(base), "hidden": p.hidden, "min_size": p.min_size}
     model = WSPN(weights=weights, frozen=weights is not None, **sizes)
     model.to(job.device).train()
-    loader = StepLoader(Rows(data, load), batch=p.batch, seed=job.seed)
+    loader = StepLoader(Rows(data, load), batch=p.batch, seed=job.seed, workers=p.workers)
 
     def take_step(step: int) -> dict:
         generator = step_generator(job.seed, step)
@@ -68,6 +68,7 @@ def run(job) -> None:
         factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=min(500, p.steps // 20 + 1)),
         scratch=job.scratch,
         description="training WSPN",
+        save_every=p.save_every,
         clip=10.0,
     )
     job.save_checkpoint(model.state_dict(), {"wspn": sizes, "classes": base})

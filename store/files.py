@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 from store.config import section_schema
-from store.errors import UserError
-
+from store.errors import UserError_SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _TORCHVISION = {  # torchvision.models.ResNet50_Weights
     "IMAGENET1K_V1": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
@@ -30,7 +29,7 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     try:
         if value in _TORCHVISION:
             return _torchvision(_TORCHVISION[value])
-        if _HUB_NAME.match(value) and not Path(value).suffix:
+        if _HUB_NAME.match(value) and Path(value).suffix not in _SUFFIXES:
             return _hub(value)
     except Exception as error:  # whatever the network, the hub or the disk says
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -45,11 +44,14 @@ def _hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.txt", "*.safetensors", "*.model"]
+    wanted = ["*.json", "*.txt", "*.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
     except LocalEntryNotFoundError:
-        return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=5))
+        folder = Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=5))
+    if not list(folder.glob("*.safetensors")):  # older models have plain weights alone, read without running code
+        snapshot_download(name, allow_patterns="pytorch_model.bin", etag_timeout=5)
+    return folder
 
 
 def _torchvision(address: str) -> Path:
@@ -109,6 +111,3 @@ def missing_files(config: dict, stages: list[str]) -> list[str]:
         except UserError as error:
             faults["vocabulary"] = str(error)
     return list(faults.values())
-
-
-TOKENS = "vocab.txt of bert-base-uncased, 232 kB"

@@ -124,6 +124,10 @@ A surfer carries his surfboard to the water | person, surfboard
 A book shelf filled with old toys | 
 A quiet street in the early morning | 
 A plate of food with meat and vegetables | 
+A couple of zebras in a field | zebra
+A baby elephant beside its mother | elephant
+A baby on a blanket | person
+A stuffed bear in a shop window | 
 """.strip()
 
 
