@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 
 from store.config import section_schema
-from store.errors import UserError_SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
+from store.errors import UserError
+
+TOKENS = "vocab.txt of bert-base-uncased, 232 kB"
+_SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 _TORCHVISION = {  # torchvision.models.ResNet50_Weights
     "IMAGENET1K_V1": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
