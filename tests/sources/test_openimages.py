@@ -106,3 +106,20 @@ def test_the_split_is_counted():
     assert vocabulary.base == ("b", "a") and vocabulary.novel == ("e", "c")
     with pytest.raises(VocabularyError, match="objects of 5 only"):
         counted_split(counts, 4, 2)
+
+
+def test_localized_narratives_are_captions(root):
+    lines = [
+        '{"image_id": "000a", "caption": " In this picture we see a cat. "}',
+        '{"image_id": "f00d", "caption": "An ear."}',
+    ]
+    (root / "narratives.jsonl").write_text("\n".join(lines) + "\n")
+    rows = list(openimages.read_part(root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})).captions)
+    assert [(row["image_id"], row["text"]) for row in rows] == [
+        ("000a", "In this picture we see a cat."),
+        ("f00d", "An ear."),
+    ]
+    assert len({row["caption_id"] for row in rows}) == 2
+    (root / "narratives.jsonl").write_text("no json\n")
+    with pytest.raises(SourceError, match=r"narratives\.jsonl.*image_id and caption"):
+        list(openimages.read_part(root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})).captions)
