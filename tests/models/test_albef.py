@@ -74,6 +74,10 @@ def test_a_fine_tuned_sibling_loads_without_its_language_head(tmp_path, model):
     sibling = ALBEF.from_checkpoint(tmp_path / "retrieval.pth", 64, 4, 4)
     image = sibling.encode_image(GOLDEN["image"])
     agree(image, GOLDEN["image_embeds"])
+    ids, mask = GOLDEN["input_ids"], GOLDEN["attention_mask"]
+    fused, _ = sibling.fuse(sibling.encode_text(ids, mask), mask, image)
+    agree(sibling.match_logits(fused), GOLDEN["itm"])
+    agree(gradcam(sibling, GOLDEN["image"], ids, mask, int(GOLDEN["layer"])), GOLDEN["gradcam"])
     with pytest.raises(CheckpointError, match="masked-language head"):
         sibling.token_log_probs(GOLDEN["last"])
 
