@@ -94,11 +94,6 @@ def mask_activated(images: Tensor, maps: Tensor, threshold: float = 0.5) -> Tens
     return torch.where(activated > 0, images.mean((-2, -1), keepdim=True), images)
 
 
-def union(maps: Tensor) -> Tensor:
-    """Phi of Eq. 4: the pixelwise maximum of normalised maps [..., G, h, w], over G."""
-    return maps.amax(-3)
-
-
 def iterative_gradcam(
     model,
     images: Tensor,

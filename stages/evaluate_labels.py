@@ -27,6 +27,7 @@ def run(job) -> None:
     from models.label_scores import box_recall, covered, decode, iou, map_mask, pointing_chance, points_at
     from sources.vocabulary import read_vocabulary
     from store.progress import progress
+    from store.tables import activation_maps
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     groups = {"base": vocabulary.base, "novel": vocabulary.novel, "all": vocabulary.measured}
@@ -48,7 +49,7 @@ def run(job) -> None:
         if key not in objects:
             continue
         union = np.any([decode(o["segmentation"]) for o in objects[key]], axis=0)
-        grids = row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"])
+        grids = activation_maps(row)
         note("grounding", "run", key[1], "pointing", points_at(grids[0], union))
         note("grounding", "run", key[1], "pointing_chance", pointing_chance(grids[0].shape, union))
         for iterations in (1, len(grids)):

@@ -25,6 +25,7 @@ def run(job) -> None:
     from models import sheets
     from models.label_scores import decode
     from sources.images import read_image
+    from store.tables import activation_maps
 
     p = job.params
     images = {row["image_id"]: row for row in job.rows("images")}
@@ -48,7 +49,7 @@ def run(job) -> None:
         rows = []
         for pair in pairs[image_id]:
             key = image_id, pair["category"]
-            grids = pair["maps"].astype(np.float32).reshape(-1, pair["height"], pair["width"])
+            grids = activation_maps(pair)
             real = [decode(segmentation) for segmentation in truth.get(key, [])]
             boxes = proposals.get(image_id, np.zeros((0, 4)))
             panels = [

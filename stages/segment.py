@@ -13,6 +13,7 @@ def run(job) -> None:
     from models.wss import segment_crops, weight_count
     from sources.images import ImageError, read_image
     from store.progress import progress
+    from store.tables import activation_maps
 
     p = job.params
     torch.set_num_threads(job.threads)
@@ -33,8 +34,7 @@ def run(job) -> None:
                     job.reject(image_id, error.reason, str(error))
             if image is None:
                 continue
-            grid = maps[image_id, category]
-            activation = grid["maps"].astype(np.float32).reshape(-1, grid["height"], grid["width"]).max(0)
+            activation = activation_maps(maps[image_id, category]).max(0)
             crop = cut_crop(image, activation, row["box"], side=p.side, margin=p.margin)
             if crop is None:
                 job.reject(image_id, "tiny_box", f"{row['box'].tolist()} holds no 2 x 2 pixels", category, instance)

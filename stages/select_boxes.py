@@ -16,6 +16,7 @@ def run(job) -> None:
 
     from models.boxes import select_boxes
     from store.progress import progress
+    from store.tables import activation_maps
 
     p = job.params
     sizes = {row["image_id"]: (row["height"], row["width"]) for row in job.rows("images")}
@@ -39,7 +40,7 @@ def run(job) -> None:
             if boxes is None or len(ranks) == 0:
                 job.reject(image_id, "no_proposal", "no box was proposed on this image", category)
                 continue
-            activation = row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"]).max(0)
+            activation = activation_maps(row).max(0)
             if p.interpolation == "linear":
                 activation = cv2.resize(activation, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
             chosen = select_boxes(

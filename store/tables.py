@@ -76,6 +76,11 @@ class TableWriter:
         self._writer.close()
 
 
+def activation_maps(row: dict) -> np.ndarray:
+    """The maps of a row of `gradcam`, [G, height, width] float32; their maximum over G is Phi (OVIS, Eq. 4)."""
+    return row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"])
+
+
 def read_rows(paths: Iterable[Path], columns: list[str] | None = None, batch: int = 256) -> Iterator[dict]:
     """The rows of Parquet files, one after another, as dicts of Python values and (for lists of numbers) arrays."""
     for path in paths:

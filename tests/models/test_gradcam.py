@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.albef import ALBEF
-from models.gradcam import gradcam, gradcam_encoded, iterative_gradcam, mask_activated, normalise, union
+from models.gradcam import gradcam, gradcam_encoded, iterative_gradcam, mask_activated, normalise
 from store.fingerprint import ROOT
 
 WEIGHTS = ROOT / "data" / "weights" / "albef_toy.safetensors"
@@ -58,11 +58,6 @@ def test_masking_fills_activated_cells_with_the_image_mean():
     masked = mask_activated(image, torch.tensor([[[1.0, 0.5], [0.0, 0.0]]]), 0.5)
     assert torch.equal(masked[0, :, :2, :2], image.mean((-2, -1))[0][:, None, None].expand(3, 2, 2))
     assert torch.equal(masked[0, :, 2:], image[0, :, 2:]) and torch.equal(masked[0, :, :, 2:], image[0, :, :, 2:])
-
-
-def test_union_never_shrinks():
-    maps = torch.rand(5, 3, 4, 4)
-    assert (union(maps) >= maps[:, 0]).all()
 
 
 def test_pairs_of_an_image_are_masked_alone_or_together(model):
