@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
+
+from models.rle import encode
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,4 @@ def paste_mask(probability: np.ndarray, crop: Crop) -> dict | None:
     agreement = float(phi[inside].mean()) - (float(outside.mean()) if outside.size else 0.0)
     mask = np.zeros(crop.size, np.uint8)
     mask[y0:y1, x0:x1] = inside
-    rle = coco_mask.encode(np.asfortranarray(mask))
-    segmentation = {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
-    return {"segmentation": segmentation, "area": float(inside.sum()), "agreement": agreement}
+    return {"segmentation": encode(mask), "area": float(inside.sum()), "agreement": agreement}

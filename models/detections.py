@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from pycocotools import mask as coco_mask
 from torch import Tensor
+
+from models.rle import encode
 
 
 def detection_rows(found: dict[str, Tensor], names: Sequence[str]) -> Iterator[dict]:
@@ -16,10 +17,9 @@ def detection_rows(found: dict[str, Tensor], names: Sequence[str]) -> Iterator[d
     for label, score, (x0, y0, x1, y1), mask in zip(
         found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), masks
     ):
-        rle = coco_mask.encode(np.asfortranarray(mask))
         yield {
             "category": names[label],
             "score": score,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "segmentation": {"size": list(mask.shape), "counts": rle["counts"].decode("ascii")},
+            "segmentation": encode(mask),
         }

@@ -2,13 +2,6 @@
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
-
-
-def decode(segmentation: dict) -> np.ndarray:
-    """COCO RLE to a height x width bool mask."""
-    size = [int(v) for v in segmentation["size"]]
-    return coco_mask.decode({"size": size, "counts": segmentation["counts"]}).astype(bool)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:

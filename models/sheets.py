@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from models.label_scores import decode
+from models.rle import decode
 
 GREEN, RED, WHITE, YELLOW = (60, 220, 90), (235, 60, 60), (255, 255, 255), (250, 210, 40)
 COLOURS = (GREEN, (70, 150, 250), (250, 140, 40), (220, 80, 220), (60, 220, 220), YELLOW)

@@ -11,8 +11,8 @@ import cv2
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
-from pycocotools import mask as coco_mask
 
+from sources.coco import encode_mask
 from sources.part import Fault, Part, SourceError
 
 BLOCK = "32MB"
@@ -60,8 +60,7 @@ def _class_names(file: Path) -> dict[str, str]:
         frame = pd.read_csv(file, header=None, names=["label", "name"], dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise SourceError(f"{file}: {error}; set ingest's classes to class-descriptions-boxable.csv") from error
-    names = {label: name for label, name in zip(frame.label, frame.name) if label != "LabelName"}
-    return names
+    return {label: name for label, name in zip(frame.label, frame.name) if label != "LabelName"}
 
 
 def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
@@ -162,14 +161,12 @@ def _box(x0: float, x1: float, y0: float, y1: float, size: tuple[int, int]) -> l
 
 
 def _row(image_id: str, key: str, category: str, box: list[float], mask: np.ndarray, crowd: bool) -> dict:
-    rle = coco_mask.encode(np.asfortranarray(mask))
-    segmentation = {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
     return {
         "image_id": image_id,
         "annotation_id": key,
         "category": category,
         "bbox": box,
-        "segmentation": segmentation,
+        "segmentation": encode_mask(mask),
         "area": float(mask.sum()),
         "iscrowd": crowd,
     }

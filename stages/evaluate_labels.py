@@ -24,7 +24,8 @@ def run(job) -> None:
     import numpy as np
 
     from models.coco_scores import average_precision
-    from models.label_scores import box_recall, covered, decode, iou, map_mask, pointing_chance, points_at
+    from models.label_scores import box_recall, covered, iou, map_mask, pointing_chance, points_at
+    from models.rle import decode
     from sources.vocabulary import read_vocabulary
     from store.progress import progress
     from store.tables import activation_maps

@@ -42,12 +42,12 @@ def run(job) -> None:
     ]
     if not drawn:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
+    log.info("%d images hold an object of a base category", len({row["image_id"] for row in drawn}))
     if p.keep_novel:
         [labels_file] = job.paths("pseudo_labels")
         labelled = read_split(labels_file.parent, ".", labels_file.name).annotations
         drawn += [row for row in labelled if row["category"] not in base]
     objects = by_image(drawn)
-    log.info("%d images hold an object of a base category", len(objects))
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}
     model = OpenVocabularyMaskRCNN(**settings["detector"])

@@ -23,7 +23,7 @@ def run(job) -> None:
     import numpy as np
 
     from models import sheets
-    from models.label_scores import decode
+    from models.rle import decode
     from sources.images import read_image
     from store.tables import activation_maps
 
@@ -71,7 +71,7 @@ def run(job) -> None:
 def _draw_detections(job, images: dict, truth: dict) -> None:
     """One sheet of validation images: the picture, what each detector finds, the truth where it is known."""
     from models import sheets
-    from models.label_scores import decode
+    from models.rle import decode
     from sources.images import read_image
 
     detectors = job.parts("detections")
@@ -99,7 +99,8 @@ def _draw_detections(job, images: dict, truth: dict) -> None:
 
 def _clearest(detections: list[dict]) -> list[dict]:
     """The detections, best first, without those that mostly repeat a better one of any class."""
-    from models.label_scores import decode, iou
+    from models.label_scores import iou
+    from models.rle import decode
 
     kept: list = []
     for row in sorted(detections, key=lambda row: -row["score"]):

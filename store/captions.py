@@ -17,7 +17,7 @@ _FOUND = pa.schema(
 )
 
 
-def find_in_captions(job: Job, find: Callable, *, description: str, table: str = "captions") -> Iterator[pa.Table]:
+def find_in_captions(job: Job, find: Callable, *, description: str) -> Iterator[pa.Table]:
     """For each partition of captions, in order, a table of what find(text) returned.
 
     find returns a list of models.nouns.Mention; the table has their fields, and image_id, caption_id and text. A caption
@@ -27,7 +27,7 @@ def find_in_captions(job: Job, find: Callable, *, description: str, table: str =
     import dask
     import dask.dataframe as dd
 
-    files = [str(path) for path in job.paths(table) if job.count(table)]
+    files = [str(path) for path in job.paths("captions") if job.count("captions")]
     if not files:
         return
     rows = dd.read_parquet(files, columns=["image_id", "caption_id", "text"], split_row_groups=GROUPS)
