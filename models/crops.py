@@ -10,12 +10,13 @@ from models.rle import encode
 
 @dataclass(frozen=True)
 class Crop:
-    """pixels: 3 x side x side float32 in 0..1; activation: side x side float32; window: x0, y0, x1, y1 in whole
-    pixels of the picture that the crop shows; box: the same of the box, inside the window; size: height, width of the
-    picture; phi: the activation at the window's own resolution."""
+    """pixels: 3 x side x side float32 in 0..1; activation: side x side float32; inside: side x side bool, where the crop
+    shows the box; window: x0, y0, x1, y1 in whole pixels of the picture that the crop shows; box: the same of the box,
+    inside the window; size: height, width of the picture; phi: the activation at the window's own resolution."""
 
     pixels: np.ndarray
     activation: np.ndarray
+    inside: np.ndarray
     window: tuple[int, int, int, int]
     box: tuple[int, int, int, int]
     size: tuple[int, int]
@@ -42,14 +43,26 @@ def cut_crop(image: np.ndarray, activation: np.ndarray, box: np.ndarray, *, side
     phi[outside] = 0
     shrink = cv2.INTER_AREA if max(phi.shape) > side else cv2.INTER_LINEAR
     pixels = cv2.resize(image[wy0:wy1, wx0:wx1], (side, side), interpolation=shrink)
+    inside = np.zeros((side, side), bool)
+    across, down = side / (wx1 - wx0), side / (wy1 - wy0)
+    inside[
+        round((y0 - wy0) * down) : round((y1 - wy0) * down), round((x0 - wx0) * across) : round((x1 - wx0) * across)
+    ] = True
     return Crop(
         pixels=np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255,
         activation=cv2.resize(phi, (side, side), interpolation=shrink),
+        inside=inside,
         window=(wx0, wy0, wx1, wy1),
         box=(x0, y0, x1, y1),
         size=(height, width),
         phi=phi,
     )
+
+
+def lab_colours(pixels: np.ndarray) -> np.ndarray:
+    """A crop's pixels as CIE Lab over 100: differences of equal size look equally large."""
+    lab = cv2.cvtColor(np.ascontiguousarray(pixels.transpose(1, 2, 0)), cv2.COLOR_RGB2LAB)
+    return np.ascontiguousarray(lab.transpose(2, 0, 1)) / 100
 
 
 def paste_mask(probability: np.ndarray, crop: Crop) -> dict | None:

@@ -1,4 +1,5 @@
-"""Outline the object in every pseudo-box by a small network trained on that crop alone (OVIS, Eq. 7)."""
+"""Outline the object in every pseudo-box: by a small network trained on that crop alone (OVIS, Eq. 7), or by the colours
+of what is activated and of what is around the box."""
 
 from store.stage import Stage
 
@@ -6,77 +7,115 @@ STAGE = Stage(name="segment", reads=("images", "gradcam", "pseudo_boxes"), write
 
 
 def run(job) -> None:
-    import numpy as np
+    import cv2
     import torch
 
+    from models.batches import batches
     from models.crops import cut_crop, paste_mask
-    from models.wss import segment_crops, weight_count
     from sources.images import ImageError, read_image
+    from store.ahead import ahead
+    from store.merge import by_image
     from store.progress import progress
     from store.tables import activation_maps
 
     p = job.params
     torch.set_num_threads(job.threads)
-    paths = {row["image_id"]: row["path"] for row in job.rows("images", ["image_id", "path"])}
-    maps = {(row["image_id"], row["category"]): row for row in job.rows("gradcam")}
-    numbers = weight_count(p.channels)
+    cv2.setNumThreads(1)
+    segmenter = _segmenter(p, job.device)
 
-    def crops():
-        shown, image = None, None
-        boxes = job.rows("pseudo_boxes")
-        for row in progress(boxes, description="masks", unit="crop", total=job.count("pseudo_boxes")):
-            image_id, category, instance = row["image_id"], row["category"], row["instance"]
-            if image_id != shown:
-                shown, image = image_id, None
-                try:
-                    image = read_image(job.root, paths[image_id])
-                except ImageError as error:
-                    job.reject(image_id, error.reason, str(error))
-            if image is None:
-                continue
-            activation = activation_maps(maps[image_id, category]).max(0)
-            crop = cut_crop(image, activation, row["box"], side=p.side, margin=p.margin)
-            if crop is None:
-                job.reject(image_id, "tiny_box", f"{row['box'].tolist()} holds no 2 x 2 pixels", category, instance)
-                continue
-            rng = job.rng(image_id, category, instance)
-            normal = rng.standard_normal(numbers, dtype=np.float32)
-            yield row, crop, normal, rng.random((2, p.points), dtype=np.float32)
+    def cut(image: tuple) -> list[tuple]:
+        """(row, crop, None) of each box of an image; where there is none, (row, None, (reason, detail, key))."""
+        rows, path, maps = image
+        try:
+            picture = read_image(job.root, path)
+        except ImageError as error:
+            return [(rows[0], None, (error.reason, str(error)))]
+        cuts = []
+        for row in rows:
+            activation = activation_maps(maps[row["category"]]).max(0)
+            crop = cut_crop(picture, activation, row["box"], side=p.side, margin=p.margin)
+            key = row["category"], row["instance"]
+            fault = None if crop else ("tiny_box", f"{row['box'].tolist()} holds no 2 x 2 pixels", *key)
+            cuts.append((row, crop, fault))
+        return cuts
+
+    def images():
+        tables = job.rows("pseudo_boxes"), job.rows("images", ["image_id", "path"]), job.rows("gradcam")
+        for _, (rows, [about], maps) in by_image(*tables):
+            yield rows, about["path"], {row["category"]: row for row in maps}
+
+    def segmented():
+        cuts = (item for image in ahead(cut, images(), threads=job.threads) for item in image)
+        for batch in batches(
+            progress(cuts, description="masks", unit="crop", total=job.count("pseudo_boxes")), p.batch
+        ):
+            crops = [crop for _, crop, _ in batch if crop]
+            rngs = [job.rng(row["image_id"], row["category"], row["instance"]) for row, crop, _ in batch if crop]
+            probabilities = iter(segmenter(crops, rngs) if crops else ())
+            for row, crop, fault in batch:
+                yield row, crop, fault, next(probabilities) if crop else None
+
+    def paste(item: tuple) -> tuple:
+        row, crop, fault, probability = item
+        mask = paste_mask(probability, crop) if crop else None
+        if crop and mask is None:
+            fault = "empty_mask", "no pixel of the box is object", row["category"], row["instance"]
+        return row, mask, fault
 
     with job.writer("pseudo_masks") as writer:
-        for chunk in _chunks(crops(), p.batch):
-            full = chunk + [chunk[0]] * (p.batch - len(chunk) if len(chunk) == 1 and p.batch > 1 else 0)
-            stacked = [
-                torch.from_numpy(np.stack(part)).to(job.device)
-                for part in zip(*((c.pixels, c.activation, normal, uniform) for _, c, normal, uniform in full))
-            ]
-            probabilities = segment_crops(
-                *stacked,
-                channels=p.channels,
-                steps=p.steps,
-                lr=p.lr,
-                foreground=p.foreground,
-                background=p.background,
-                background_share=p.background_share,
-            )
-            for (row, crop, _, _), probability in zip(chunk, probabilities.cpu().numpy()):
-                mask = paste_mask(probability, crop)
-                if mask is None:
-                    key = row["category"], row["instance"]
-                    job.reject(row["image_id"], "empty_mask", "the network found no foreground", *key)
-                    continue
+        for row, mask, fault in ahead(paste, segmented(), threads=job.threads, window=2 * p.batch):
+            if fault:
+                job.reject(row["image_id"], *fault)
+            else:
                 writer.add(**row, **mask)
 
 
-def _chunks(items, size: int):
-    chunk = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _segmenter(p, device: str):
+    """A function from crops and their random numbers to object probabilities, [crops, side, side] float32."""
+    import numpy as np
+    import torch
+
+    from models.crops import lab_colours
+    from models.grabcut import cut_out
+    from models.wss import segment_crops, weight_count
+
+    def stacked(*columns: list) -> list[torch.Tensor]:
+        return [torch.from_numpy(np.stack(column)).to(device) for column in columns]
+
+    def by_network(crops, rngs):
+        normal = [rng.standard_normal(weight_count(p.channels), dtype=np.float32) for rng in rngs]
+        uniform = [rng.random((2, p.points), dtype=np.float32) for rng in rngs]
+        pixels, activation = [crop.pixels for crop in crops], [crop.activation for crop in crops]
+        return segment_crops(
+            *stacked(pixels, activation, normal, uniform),
+            channels=p.channels,
+            steps=p.steps,
+            lr=p.lr,
+            foreground=p.foreground,
+            background=p.background,
+            background_share=p.background_share,
+        )
+
+    def by_colour(crops, _):
+        return cut_out(
+            *stacked(*zip(*((lab_colours(crop.pixels), crop.activation, crop.inside) for crop in crops))),
+            seeds=p.seeds,
+            trust=p.trust,
+            smoothness=p.smoothness,
+            position=p.position,
+            components=p.components,
+            rounds=p.rounds,
+            sweeps=p.sweeps,
+        )
+
+    method = by_network if p.method == "network" else by_colour
+
+    def segment(crops: list, rngs: list) -> np.ndarray:
+        double = len(crops) == 1 and p.batch > 1  # a batch of one takes other kernels than larger ones
+        found = method(crops * 2, rngs * 2) if double else method(crops, rngs)
+        return found[: len(crops)].cpu().numpy()
+
+    return segment
 
 
 if __name__ == "__main__":
