@@ -33,29 +33,28 @@ def gradcam(
     Only cross-attention from the first asked layer upwards builds a graph.
     """
     with torch.no_grad():
-        image = model.encode_image(images)
-    return gradcam_encoded(model, image, input_ids, attention_mask, layer, score=score, target_ids=target_ids)[0]
+        image, text = model.encode_image(images), model.encode_text(input_ids, attention_mask)
+    return gradcam_encoded(model, image, text, attention_mask, layer, score=score, target_ids=target_ids)[0]
 
 
 def gradcam_encoded(
     model,
     image: Tensor,
-    input_ids: Tensor,
+    text: Tensor,
     attention_mask: Tensor,
     layer: int | Sequence[int],
     *,
     score: str = "itm",
     target_ids: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """As gradcam, from image tokens [batch, 1 + grid^2, width]; returns the maps and the match logit [batch]."""
+    """As gradcam, from image tokens [batch, 1 + grid^2, width] and text tokens [batch, tokens, width]; returns the maps
+    and the match logit [batch]."""
     layers = (layer,) if isinstance(layer, int) else tuple(layer)
     unknown = [i for i in layers if i not in model.fusion_layers]
     if unknown or not layers:
         raise ValueError(
             f"layers {list(layers)}: cross-attention is in layers {list(model.fusion_layers)} of this model"
         )
-    with torch.no_grad():
-        text = model.encode_text(input_ids, attention_mask)
     with torch.enable_grad():
         fused, weights = model.fuse(text, attention_mask, image, keep=layers)
         logits = model.match_logits(fused)[:, 1]
@@ -97,6 +96,7 @@ def mask_activated(images: Tensor, maps: Tensor, threshold: float = 0.5) -> Tens
 def iterative_gradcam(
     model,
     images: Tensor,
+    picture: Tensor,
     input_ids: Tensor,
     attention_mask: Tensor,
     nouns: Tensor,
@@ -106,13 +106,16 @@ def iterative_gradcam(
     mask_id: int,
     iterations: int,
     threshold: float = 0.5,
-    groups: Tensor | None = None,
+    together: bool = False,
+    chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The G activation maps of Eq. 4 for a batch of pairs (image, noun).
 
-    images: [batch, 3, size, size], normalised, one a pair; nouns: [batch, tokens] bool, the noun's word pieces;
-    mask_id: what stands in their place for score "mlm"; groups: [batch] integers, pairs with the same number have
-    one picture and are masked together (`masking: image`); None masks each pair's own picture.
+    images: [pictures, 3, size, size], normalised; picture: [batch], which of them is each pair's; nouns: [batch, tokens]
+    bool, the noun's word pieces; mask_id: what stands in their place for score "mlm"; together: pairs of one picture
+    are masked together (`masking: image`), else each pair masks its own copy. A picture is encoded once as long as its
+    pairs share it: at the first iteration, and at all of them if masked together; `chunk` pictures at a time, the last
+    ones filled up, so that a picture's numbers never depend on how many there are.
 
     Returns maps [batch, iterations, grid, grid], each scaled to 0..1 (a flat one is zero), and match logits
     [batch, iterations].
@@ -121,17 +124,31 @@ def iterative_gradcam(
     if score == "mlm":
         targets = torch.where(nouns, input_ids, torch.full_like(input_ids, -1))
         ids = torch.where(nouns, torch.full_like(input_ids, mask_id), input_ids)
+    with torch.no_grad():
+        text = model.encode_text(ids, attention_mask)
     maps, logits = [], []
-    for _ in range(iterations):
-        with torch.no_grad():
-            image = model.encode_image(images)
-        by_token, logit = gradcam_encoded(model, image, ids, attention_mask, layers, score=score, target_ids=targets)
+    for iteration in range(iterations):
+        image = _encode(model, images, chunk or len(images))[picture]
+        by_token, logit = gradcam_encoded(model, image, text, attention_mask, layers, score=score, target_ids=targets)
         noun = normalise((by_token * nouns[:, :, None, None]).sum(1))
         maps.append(noun)
         logits.append(logit)
-        if groups is not None:
-            together = torch.zeros(int(groups.max()) + 1, *noun.shape[1:], dtype=noun.dtype, device=noun.device)
-            index = groups[:, None, None].expand_as(noun)
-            noun = together.scatter_reduce(0, index, noun, "amax")[groups]
+        if iteration + 1 == iterations:
+            break
+        if together:
+            union = torch.zeros(len(images), *noun.shape[1:], dtype=noun.dtype, device=noun.device)
+            noun = union.scatter_reduce(0, picture[:, None, None].expand_as(noun), noun, "amax")
+        else:
+            images, picture = images[picture], torch.arange(len(picture), device=picture.device)
         images = mask_activated(images, noun, threshold)
     return torch.stack(maps, 1), torch.stack(logits, 1)
+
+
+@torch.no_grad()
+def _encode(model, images: Tensor, chunk: int) -> Tensor:
+    """Image tokens, `chunk` pictures at a time, the last chunk filled up with its first picture."""
+    parts = []
+    for part in images.split(chunk):
+        full = torch.cat([part, part[:1].expand(chunk - len(part), -1, -1, -1)])
+        parts.append(model.encode_image(full)[: len(part)])
+    return torch.cat(parts)

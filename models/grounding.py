@@ -1,6 +1,7 @@
 """Pairs (image, noun) to activation maps: word pieces, batches, iterative masking.
 
-A pair has text (the caption), spans (characters of the noun), image (height x width x 3 uint8) and image_id.
+A pair has text (the caption), spans (characters of the noun), image ([3, size, size] uint8, of the model's image_size)
+and image_id.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.batches import batches
 from models.gradcam import iterative_gradcam
-from models.pixels import normalise_colours, square
+from models.pixels import normalise_colours
 from models.text import encode, tokens_of_span
+
+PARTS = 4  # of a batch that pictures are encoded in, for a batch of pairs has fewer pictures
 
 
 class Grounder:
@@ -40,31 +44,34 @@ class Grounder:
 
     def ground(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         """Each pair with its maps (G x h x w float32, 0..1) and match logits (G float32), in order."""
-        for chunk in self._chunks(pairs):
+        for chunk in self._batches(pairs):
             full = chunk + [chunk[0]] * (-len(chunk) % self.batch)
             ids, mask, _ = encode(self.tokenizer, [pair.text for pair, _ in full])
-            images = torch.stack([square(pair.image, self.model.image_size) for pair, _ in full])
-            groups = None
-            if self._by_image:
-                numbers = {image_id: i for i, image_id in enumerate(dict.fromkeys(pair.image_id for pair, _ in full))}
-                groups = torch.tensor([numbers[pair.image_id] for pair, _ in full], device=self.device)
+            pictures = {pair.image_id: pair.image for pair, _ in full}
+            places = {image_id: i for i, image_id in enumerate(pictures)}
+            images = torch.stack(list(pictures.values())).to(self.device)
             maps, logits = iterative_gradcam(
                 self.model,
-                normalise_colours(images.to(self.device), self.model.image_mean, self.model.image_std).to(self._dtype),
+                normalise_colours(images, self.model.image_mean, self.model.image_std).to(self._dtype),
+                torch.tensor([places[pair.image_id] for pair, _ in full], device=self.device),
                 ids.to(self.device),
                 mask.to(self.device),
                 torch.stack([nouns for _, nouns in full]).to(self.device),
-                groups=groups,
+                together=self._by_image,
+                chunk=max(1, self.batch // PARTS),
                 **self._options,
             )
             for (pair, _), map_, logit in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
                 yield pair, map_, logit
 
-    def _chunks(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[list]:
+    def _batches(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[list]:
         """Batches; with one mask a picture, all pairs of a picture stay together."""
+        if not self._by_image:
+            yield from batches(pairs, self.batch)
+            return
         chunk: list = []
         for item in pairs:
-            if len(chunk) >= self.batch and not (self._by_image and item[0].image_id == chunk[-1][0].image_id):
+            if len(chunk) >= self.batch and item[0].image_id != chunk[-1][0].image_id:
                 yield chunk
                 chunk = []
             chunk.append(item)

@@ -3,11 +3,15 @@ only looks like a name: verbs ("athletes train"), adjectives ("an orange cat"), 
 ("train station")."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import inflect
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+_BETWEEN = re.compile(r"[^a-z0-9']+")
+_QUOTES = re.compile(r"(?<![a-z0-9])'|'(?![a-z])")  # that are not inside a word
+_SPACED = bytes(code if chr(code).isalnum() or chr(code) == "'" else 32 for code in range(256))
+_new = tuple.__new__  # a Mention without the call of its own constructor
 
 
 def _set(words: str) -> frozenset[str]:
@@ -42,8 +46,7 @@ _PERSONS = _set(
 _PLURAL_PERSONS = {"people", "men", "women", "children"}
 
 
-@dataclass(frozen=True)
-class Mention:
+class Mention(NamedTuple):
     """A category named in characters start..end of a caption; count: objects meant, 0 where a plural has no number."""
 
     category: str
@@ -88,33 +91,69 @@ class NounFinder:
         self._heads = {form for head in heads for form in _plurals(engine, head) | {head}}
         self._verbs = {form: form != verb for verb in verbs for form in (verb, *_plurals(engine, verb))}
         self._adjectives = set(adjectives)
+        seconds: dict[str, set[str]] = {}  # words that come second in a phrase, by the first
+        for phrase in self._phrases:
+            if len(phrase) > 1:
+                seconds.setdefault(phrase[0], set()).add(phrase[1])
+        doubtful = self._verbs.keys() | self._adjectives
+        self._plain = {  # by word: what it names alone, and the words that make it something else if they follow
+            words[0]: (*hit, self._heads | seconds.get(words[0], set()))
+            for words, hit in self._phrases.items()
+            if len(words) == 1 and hit[0] and words[0] not in doubtful
+        }
+
+    def phrases(self) -> list[tuple[str, str]]:
+        """(phrase, category) of every form that is looked for."""
+        return [(" ".join(words), category) for words, (category, _) in self._phrases.items() if category]
 
     def find(self, text: str) -> list[Mention]:
         """The mentions in a caption, in order."""
         lower = text.lower()
-        matches = list(_WORD.finditer(lower))
-        words = [match[0].removesuffix("'s") for match in matches]
-        found, i = [], 0
-        while i < len(words):
-            for length in range(min(self._longest.get(words[i], 0), len(words) - i), 0, -1):
-                hit = self._phrases.get(tuple(words[i : i + length]))
-                if hit:
-                    category, plural = hit
-                    last = matches[i + length - 1]
-                    if category and not self._only_looks_so(lower, matches, words, i, length):
-                        start, end = matches[i].start(), last.start() + len(words[i + length - 1])
-                        count = _count(words, i) if plural else 1
-                        found.append(Mention(category, text[start:end], start, end, count))
-                    i += length - 1
-                    break
-            i += 1
+        if len(lower) != len(
+            text
+        ):  # a letter whose small form is two: one by one, so that characters keep their places
+            lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+        if lower.isascii():
+            spaced = f" {lower.encode().translate(_SPACED).decode()} "
+        else:
+            spaced = f" {_BETWEEN.sub(_blank, lower)} "
+        if "'" in text:
+            spaced = _QUOTES.sub(_blank, spaced).replace("'s ", "   ")
+        words = spaced.split()
+        first_words, plain = self._longest, self._plain
+        found: list[Mention] = []
+        i, free, place = -1, 0, 0
+        for word in [word for word in words if word in first_words]:
+            i = words.index(word, i + 1)
+            if i < free:
+                continue
+            start = spaced.index(f" {word} ", place)  # in `spaced` everything is one character further on
+            place = start + len(word)
+            alone = plain.get(word)
+            if alone and (i + 1 == len(words) or words[i + 1] not in alone[2]):
+                category, plural, _ = alone
+            else:
+                (category, plural), length = self._longest_phrase(words, i)
+                for part in words[i + 1 : i + length]:
+                    place = spaced.index(f" {part} ", place) + len(part)
+                free = i + length
+                if category is None or self._only_looks_so(spaced, lower, words, i, length, place):
+                    continue
+            count = _count(words[max(0, i - _FILLERS) : i]) if plural else 1
+            found.append(_new(Mention, (category, text[start:place], start, place, count)))
         return found
 
-    def _only_looks_so(self, text: str, matches: list, words: list[str], i: int, length: int) -> bool:
+    def _longest_phrase(self, words: list[str], i: int) -> tuple[tuple[str | None, bool], int]:
+        """The longest phrase that starts at words[i], as (category or None, whether a plural), and its number of words."""
+        for length in range(min(self._longest[words[i]], len(words) - i), 0, -1):
+            hit = self._phrases.get(tuple(words[i : i + length]))
+            if hit:
+                return hit, length
+        return (None, False), 1
+
+    def _only_looks_so(self, spaced: str, lower: str, words: list[str], i: int, length: int, place: int) -> bool:
         """Whether words[i : i + length] is no thing here: a verb, an adjective, or the first half of a name."""
-        end = i + length
-        joined = end < len(words) and text[matches[end - 1].end() : matches[end].start()].isspace()
-        after = words[end] if joined else ""
+        after = _next(spaced, lower, words, i + length, place)
         if after in self._heads:
             return True
         if length > 1:
@@ -123,6 +162,18 @@ class NounFinder:
         if word in self._verbs and _is_verb(words, i, after, third_person=self._verbs[word] or word == "skis"):
             return True
         return word in self._adjectives and _is_adjective(words, i, before, after)
+
+
+def _next(spaced: str, lower: str, words: list[str], i: int, place: int) -> str:
+    """words[i], where nothing but space is between it and the character `place`; else nothing."""
+    if i == len(words):
+        return ""
+    start = spaced.index(f" {words[i]} ", place)
+    return words[i] if lower[place:start].removeprefix("'s").isspace() else ""
+
+
+def _blank(match: re.Match) -> str:
+    return " " * len(match[0])
 
 
 def _is_verb(words: list[str], i: int, after: str, third_person: bool) -> bool:
@@ -158,9 +209,9 @@ def _words(phrase: str) -> tuple[str, ...]:
     return tuple(word.removesuffix("'s") for word in _WORD.findall(phrase.lower()))
 
 
-def _count(words: list[str], i: int) -> int:
+def _count(before: list[str]) -> int:
     """The number before a plural, at most a few words ahead ("two small dogs"), 0 where there is none."""
-    for word in reversed(words[max(0, i - _FILLERS) : i]):
+    for word in reversed(before):
         if word.isdecimal():
             return int(word)
         if word in _NUMBERS and word != "one":

@@ -1,8 +1,9 @@
 """The pairs (image, noun) that are grounded: of each image and category the first caption that names it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,40 +12,34 @@ from sources.images import ImageError, read_image
 
 @dataclass(frozen=True)
 class Pair:
-    """One noun of one picture. image: height x width x 3 uint8; spans: characters of the noun in the caption."""
+    """One noun of one picture. image: what `prepare` made of the picture; spans: characters of the noun in the caption."""
 
     image_id: str
     category: str
     caption_id: str
     text: str
     spans: tuple[tuple[int, int], ...]
-    image: np.ndarray
+    image: Any
 
 
-def named_pairs(root: Path, images: list[dict], nouns: list[dict], reject: Callable) -> tuple[Iterator[Pair], int]:
-    """The pairs in the order of their ids, pictures read as they are asked for, and how many there are.
+def named_pairs(
+    root: Path, path: str, nouns: list[dict], prepare: Callable[[np.ndarray], Any]
+) -> list[Pair] | ImageError:
+    """The pairs of one image in the order of their categories, or the picture's fault.
 
-    A picture that can't be read is put aside by reject(image_id, reason, detail), once.
+    path: of the picture below root; nouns: the image's rows of that table; prepare: takes the picture, height x width x 3
+    uint8, once for all of its pairs.
     """
-    paths = {row["image_id"]: row["path"] for row in images}
-    texts = {(row["image_id"], row["caption_id"]): row["text"] for row in nouns}
-    spans: dict[tuple[str, str], dict[str, list]] = {}
+    try:
+        image = prepare(read_image(root, path))
+    except ImageError as error:
+        return error
+    spans: dict[str, dict[str, list]] = {}
     for row in nouns:
-        by_caption = spans.setdefault((row["image_id"], row["category"]), {})
-        by_caption.setdefault(row["caption_id"], []).append((row["start"], row["end"]))
-
-    def pairs() -> Iterator[Pair]:
-        shown, image = None, None
-        for image_id, category in sorted(spans):
-            if image_id != shown:
-                shown, image = image_id, None
-                try:
-                    image = read_image(root, paths[image_id])
-                except ImageError as error:
-                    reject(image_id, error.reason, str(error))
-            if image is not None:
-                caption_id = min(spans[image_id, category])
-                marks = tuple(spans[image_id, category][caption_id])
-                yield Pair(image_id, category, caption_id, texts[image_id, caption_id], marks, image)
-
-    return pairs(), len(spans)
+        spans.setdefault(row["category"], {}).setdefault(row["caption_id"], []).append((row["start"], row["end"]))
+    texts = {row["caption_id"]: row["text"] for row in nouns}
+    pairs = []
+    for category, by_caption in sorted(spans.items()):
+        first = min(by_caption)
+        pairs.append(Pair(nouns[0]["image_id"], category, first, texts[first], tuple(by_caption[first]), image))
+    return pairs

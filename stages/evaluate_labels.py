@@ -109,13 +109,22 @@ def _measured_images(job) -> dict[str, tuple[int, int]]:
 def _other_scores(job, measured):
     """For each score asked for the first map of every pair of the measured images, by (image_id, category)."""
     from models.grounding import Grounder
+    from models.pixels import square
     from models.vision_language import load_model
+    from sources.images import ImageError
     from sources.pairs import named_pairs
+    from store.ahead import ahead
+    from store.merge import named_images
     from store.progress import progress
 
     p = job.params
     model, tokenizer = load_model(job.files["weights"], job.files.get("tokens"), p)
-    tables = [list(job.rows("images")), [row for row in job.rows("nouns") if row["image_id"] in measured]]
+    images = [image for image in named_images(job) if image[0] in measured]
+    total = sum(len({row["category"] for row in nouns}) for _, _, nouns in images)
+
+    def read(image: tuple):
+        return named_pairs(job.root, *image[1:], lambda picture: square(picture, model.image_size))
+
     for score in p.scores:
         grounder = Grounder(
             model,
@@ -128,7 +137,8 @@ def _other_scores(job, measured):
             batch=p.batch,
             device=job.device,
         )
-        pairs, total = named_pairs(job.root, *tables, lambda *_: None)
+        read_ahead = ahead(read, images, threads=job.threads)
+        pairs = (pair for found in read_ahead if not isinstance(found, ImageError) for pair in found)
         shown = progress(pairs, description=f"maps with score {score}", unit="pair", total=total)
         marked = ((pair, grounder.tokens(pair)) for pair in shown)
         found = grounder.ground((pair, nouns) for pair, nouns in marked if nouns is not None)

@@ -16,14 +16,20 @@ def run(job) -> None:
     import torch
 
     from models.grounding import Grounder
+    from models.pixels import square
     from models.vision_language import load_model
+    from sources.images import ImageError
     from sources.pairs import named_pairs
+    from store.ahead import ahead
+    from store.merge import count_pairs, named_images
     from store.progress import progress
 
     p = job.params
     torch.set_num_threads(job.threads)
+    model, tokenizer = load_model(job.files["weights"], job.files.get("tokens"), p)
     grounder = Grounder(
-        *load_model(job.files["weights"], job.files.get("tokens"), p),
+        model,
+        tokenizer,
         layers=p.layers,
         score=p.score,
         masking=p.masking,
@@ -32,10 +38,19 @@ def run(job) -> None:
         batch=p.batch,
         device=job.device,
     )
-    pairs, total = named_pairs(job.root, list(job.rows("images")), list(job.rows("nouns")), job.reject)
+
+    def read(image: tuple):
+        return image[0], named_pairs(job.root, *image[1:], lambda picture: square(picture, model.image_size))
+
+    def pairs():
+        for image_id, found in ahead(read, named_images(job), threads=job.threads):
+            if isinstance(found, ImageError):
+                job.reject(image_id, found.reason, str(found))
+            else:
+                yield from found
 
     def marked():
-        for pair in progress(pairs, description="activation maps", unit="pair", total=total):
+        for pair in progress(pairs(), description="activation maps", unit="pair", total=count_pairs(job)):
             nouns = grounder.tokens(pair)
             if nouns is None:
                 job.reject(pair.image_id, "noun_cut_away", f"beyond max_tokens: {pair.text}", pair.category)

@@ -17,6 +17,7 @@ def train_detector(
     torch's global generator, which is set for each part of each step, as torchvision's samplers do.
     """
     p = job.params
+    model.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on processors and on GPUs
 
     def take_step(step: int, part: int = 0) -> dict:
         torch.manual_seed(step_seed(job.seed, step, part, job.team.rank))

@@ -22,6 +22,19 @@ def by_image(rows: Iterable[dict], *others: Iterable[dict]) -> Iterator[tuple[st
         yield image_id, (list(group), *(stream.take(image_id) for stream in streams))
 
 
+def named_images(job) -> Iterator[tuple[str, str, list[dict]]]:
+    """(image_id, path, its rows of nouns) of every image in which a category is named."""
+    for image_id, (nouns, [about]) in by_image(job.rows("nouns"), job.rows("images", ["image_id", "path"])):
+        yield image_id, about["path"], nouns
+
+
+def count_pairs(job) -> int:
+    """How many pairs (image, category) the table nouns names."""
+    return sum(
+        len({row["category"] for row in rows}) for _, (rows,) in by_image(job.rows("nouns", ["image_id", "category"]))
+    )
+
+
 class _Stream:
     """The groups of one table; asked for in order."""
 

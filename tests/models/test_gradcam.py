@@ -38,7 +38,9 @@ def test_gradient_at_one_layer_equals_a_full_backward_pass():
 
 def test_the_match_logit_has_no_gradient_at_nouns_in_the_last_layer(model):
     ids, mask = torch.randint(5, 60, (2, 9)), torch.ones(2, 9, dtype=torch.long)
-    maps, _ = gradcam_encoded(model, model.encode_image(torch.randn(2, 3, 96, 96)), ids, mask, 3)
+    maps, _ = gradcam_encoded(
+        model, model.encode_image(torch.randn(2, 3, 96, 96)), model.encode_text(ids, mask), mask, 3
+    )
     assert maps[:, 1:].abs().max() == 0 and maps[:, 0].abs().max() > 0
 
 
@@ -61,14 +63,18 @@ def test_masking_fills_activated_cells_with_the_image_mean():
 
 
 def test_pairs_of_an_image_are_masked_alone_or_together(model):
-    images = torch.randn(1, 3, 96, 96).expand(2, -1, -1, -1)
+    images = torch.randn(2, 3, 96, 96)
+    images[1] = images[0]
+    both, one = torch.tensor([0, 0]), torch.tensor([0, 1])
     ids, mask = torch.randint(5, 60, (2, 8)), torch.ones(2, 8, dtype=torch.long)
     nouns = torch.zeros(2, 8, dtype=torch.bool)
     nouns[0, 2], nouns[1, 5] = True, True
     options = {"layers": (2, 3), "score": "mlm", "mask_id": 4, "iterations": 2}
-    apart, _ = iterative_gradcam(model, images, ids, mask, nouns, **options)
-    together, _ = iterative_gradcam(model, images, ids, mask, nouns, groups=torch.tensor([0, 0]), **options)
-    one, _ = iterative_gradcam(model, images, ids, mask, nouns, groups=torch.tensor([0, 1]), **options)
+    apart, _ = iterative_gradcam(model, images[:1], both, ids, mask, nouns, **options)
+    copies, _ = iterative_gradcam(model, images, one, ids, mask, nouns, chunk=1, **options)
+    torch.testing.assert_close(apart, copies)
+    together, _ = iterative_gradcam(model, images[:1], both, ids, mask, nouns, together=True, **options)
     torch.testing.assert_close(apart[:, 0], together[:, 0])
     assert not torch.allclose(apart[:, 1], together[:, 1])
-    torch.testing.assert_close(apart, one)
+    own, _ = iterative_gradcam(model, images, one, ids, mask, nouns, together=True, **options)
+    torch.testing.assert_close(own, copies)

@@ -1,0 +1,95 @@
+"""The speed of the stages against what they are compared with: one table, and benchmarks/results.json.
+
+    python -m benchmarks [--only NAME …] [--device cuda]
+
+Every row runs in a process of its own, its baseline in the same one.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.measure import Row, machine, peak_mib
+
+ROWS = {
+    "gradcam": "grounding",
+    "segment": "crops",
+    "segment_batched": "crops",
+    "selective_search": "boxes",
+    "select_boxes": "boxes",
+    "nouns": "words",
+    "train_detector": "detector",
+    "nothing_to_do": "runs",
+    "all_remembered": "runs",
+    "memory": "runs",
+    "growth": "runs",
+}
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def run_row(name: str, device: str) -> list[dict]:
+    """The rows that the function `name` measures, as JSON."""
+    import torch
+
+    rows = getattr(import_module(f"benchmarks.{ROWS[name]}"), name)(device)
+    for row in rows:
+        if row.ours is not None and row.baseline is not None and row.ratio is None:
+            row.ratio = row.ours / row.baseline
+        row.device, row.threads, row.peak_mib = machine(device), torch.get_num_threads(), peak_mib()
+    return [row.as_json() for row in rows]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as a table of Markdown."""
+    lines = [
+        "| row | ours | baseline | unit | ratio | asked | holds | sizes | what they give | device | threads | peak MiB |"
+    ]
+    lines.append("| " + " | ".join(["---"] * 12) + " |")
+    for row in rows:
+        asked = "" if row["wanted"] is None else ("at most " if row["bound"] else "at least ") + _number(row["wanted"])
+        holds = {True: "yes", False: "NO", None: ""}[row["holds"]]
+        numbers = (_number(row["ours"]), _number(row["baseline"]), row["unit"], _number(row["ratio"]), asked, holds)
+        words = (row["sizes"], row["agreement"], row["device"], str(row["threads"]), f"{row['peak_mib']:,}")
+        lines.append("| " + " | ".join((row["name"], *numbers, *words)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the rows asked for, keep what earlier runs measured of the others on this device, print all."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME", help=", ".join(ROWS))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.row:
+        print("\n" + json.dumps(run_row(args.row, args.device)))
+        return
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    failed = False
+    for name in args.only:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        call = [sys.executable, "-m", "benchmarks", "--row", name, "--device", args.device]
+        done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        for row in found:
+            row["function"] = name
+            failed |= row["holds"] is False
+        kept = [row for row in kept if (row["function"], row["device"]) != (name, machine(args.device))] + found
+        kept.sort(key=lambda row: list(ROWS).index(row["function"]))
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print(table(found), file=sys.stderr, flush=True)
+    print(table([row for row in kept if row["function"] in args.only]))
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""nouns: captions a second of the dictionary walk against one regular expression a category."""
+
+import json
+import re
+from pathlib import Path
+
+from benchmarks.measure import Row, seconds
+from models.nouns import NounFinder
+from sources.vocabulary import read_vocabulary
+from store.fingerprint import ROOT
+
+
+def _patterns(finder: NounFinder) -> dict[str, re.Pattern]:
+    """For each category one expression of all its words, longest first."""
+    words: dict[str, list[str]] = {}
+    for phrase, category in finder.phrases():
+        words.setdefault(category, []).append(re.escape(phrase))
+    return {
+        category: re.compile(rf"\b(?:{'|'.join(sorted(forms, key=len, reverse=True))})\b")
+        for category, forms in words.items()
+    }
+
+
+def _quality(found: list[set[str]], truth: list[set[str]]) -> str:
+    right = sum(len(a & b) for a, b in zip(found, truth))
+    return f"precision {right / sum(map(len, found)):.3f}, recall {right / sum(map(len, truth)):.3f}"
+
+
+def nouns(device: str) -> list[Row]:
+    """The row: COCO's 65 categories, captions of the mean length of COCO's (53 letters), with what they name."""
+    finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
+    patterns = _patterns(finder)
+    written = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
+    known = {category for _, category in finder.phrases()}
+    captions, truth = [text for text, _ in written], [set(named) & known for _, named in written]
+
+    def by_pattern(text: str) -> list[tuple[str, int, int]]:
+        lower = text.lower()
+        return [
+            (category, *match.span()) for category, pattern in patterns.items() for match in pattern.finditer(lower)
+        ]
+
+    ours = [{mention.category for mention in finder.find(text)} for text in captions]
+    theirs = [{category for category, _, _ in by_pattern(text)} for text in captions]
+    same = sum(a == b for a, b in zip(ours, theirs)) / len(captions)
+    many = captions * 100
+    fast = seconds(lambda: [finder.find(text) for text in many])
+    slow = seconds(lambda: [by_pattern(text) for text in many])
+    return [
+        Row(
+            name="nouns",
+            unit="captions/s",
+            sizes=f"{len(captions)} captions of {sum(map(len, captions)) // len(captions)} letters, {len(patterns)} categories",
+            ours=len(many) / fast,
+            baseline=len(many) / slow,
+            wanted=20.0,
+            agreement=f"equal on {100 * same:.1f} % of captions; ours {_quality(ours, truth)}, theirs {_quality(theirs, truth)}",
+        )
+    ]
