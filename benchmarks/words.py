@@ -27,7 +27,7 @@ def _quality(found: list[set[str]], truth: list[set[str]]) -> str:
 
 
 def nouns(device: str) -> list[Row]:
-    """The row: COCO's 65 categories, captions of the mean length of COCO's (53 letters), with what they name."""
+    """The row: COCO's 65 categories, sentences as COCO has them, with what they name."""
     finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
     patterns = _patterns(finder)
     written = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))

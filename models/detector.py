@@ -68,7 +68,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         )
         names = list(parts.levels)
         self.roi_heads = RoIHeads(
-            MultiScaleRoIAlign(names, parts.box_side, parts.points),
+            MultiScaleRoIAlign(names, parts.box_side, 2),
             parts.box_head,
             _Predictor(parts.hidden, dimension),
             0.5,
@@ -79,7 +79,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
             0.0,
             0.5,
             100,
-            MultiScaleRoIAlign(names, parts.mask_side, parts.points),
+            MultiScaleRoIAlign(names, parts.mask_side, 2),
             parts.mask_head,
             parts.mask_predictor,
         )

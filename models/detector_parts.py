@@ -18,7 +18,7 @@ from models.backbones import build_backbone, build_c4
 class Parts:
     """features: images [batch, 3, h, w] to maps "0", "1" … of `channels`; levels: those that regions are pooled from, at
     box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output; proposals:
-    kept by the RPN; sampled: regions of an image in a step; points: sampled along each side of a pooled cell."""
+    kept by the RPN; sampled: regions of an image in a step."""
 
     features: nn.Module
     channels: int
@@ -32,7 +32,6 @@ class Parts:
     sampled: int
     box_side: int = 7
     mask_side: int = 14
-    points: int = 2
 
 
 class _Pyramid(nn.Module):
@@ -90,11 +89,10 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool) -> Parts:
     body, channels, _ = build_backbone(backbone, weights, frozen=frozen)
     if backbone == "small":
         levels, width, extra, hidden, layers = ("1", "2", "3"), 96, False, 256, (96, 96)
-        anchors, proposals, sampled, points = (20, 40, 72), {"training": 300, "testing": 100}, 64, 1
+        anchors, proposals, sampled = (20, 40, 72), {"training": 300, "testing": 100}, 64
     else:
         levels, width, extra, hidden, layers = ("0", "1", "2", "3"), 256, True, 1024, (256,) * 4
         anchors, proposals, sampled = (32, 64, 128, 256, 512), {"training": 2000, "testing": 1000}, 512
-        points = 2
     return Parts(
         features=_Pyramid(body, [channels[int(i)] for i in levels], levels, width, extra),
         channels=width,
@@ -106,5 +104,4 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool) -> Parts:
         mask_predictor=MaskRCNNPredictor(layers[-1], layers[-1], 1),
         proposals=proposals,
         sampled=sampled,
-        points=points,
     )

@@ -36,8 +36,13 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def autocast(device: str, precision: str):
-    """The context in which a loss is computed: "fp32" as it is, "bf16" with autocast."""
-    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
+    """The context in which a loss is computed: "fp32" as it is, "bf16" with autocast, "auto" with it where the processor
+    or the GPU computes in bfloat16 itself."""
+    kind = device.split(":")[0]
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        precision = "bf16" if native else "fp32"
+    return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
 
 
 def make_optimizer(name: str, module: torch.nn.Module, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
