@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test look scores lint clean
+.PHONY: run test bench look scores lint clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
@@ -13,6 +13,10 @@ run: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 look: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules --until report

@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.measure import Row, machine, peak_mib
+from benchmarks.measure import machine, peak_mib
 
 ROWS = {
     "gradcam": "grounding",

@@ -3,39 +3,35 @@
     python -m benchmarks.rates [--device cuda] [--repeat 3]
 
 Networks have random weights of the published sizes (ALBEF-base, ResNet-50), pictures are drawn scenes enlarged to 640 x 480,
-parameters are the papers'. Prints a table and writes benchmarks/rates.json; each number is the median of the repeats
-after one warm-up.
+parameters are config/coco.yaml's. Prints a table and writes benchmarks/rates.json; each rate is the median of the repeats
+after one warm-up, beside it the arithmetic that one unit takes in matrix products and convolutions.
 """
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms.functional import to_tensor
 
-from models.albef import ALBEF
+from benchmarks.crops import grabcut_options
+from benchmarks.grounding import albef_base
+from benchmarks.measure import machine, seconds
 from models.boxes import select_boxes
 from models.detector import OpenVocabularyMaskRCNN
+from models.grabcut import cut_out
 from models.gradcam import iterative_gradcam
 from models.nouns import NounFinder
 from models.selective_search import selective_search
 from models.wspn import WSPN, propose, wspn_loss
-from models.wss import segment_crops, weight_count
 from sources.toy import draw_scene, scene_rng
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
 
-ALBEF_BASE = {"patch": 16, "vision_width": 768, "vision_layers": 12, "vision_heads": 12, "vision_hidden": 3072}
-ALBEF_BASE |= {"vocabulary": 30522, "positions": 512, "text_width": 768, "text_layers": 12, "fusion_layer": 6}
-ALBEF_BASE |= {"text_heads": 12, "text_hidden": 3072, "projection": 256, "image_size": 256}
 CAPTION = "A man in an orange vest rides a bicycle past a red bus and two dogs on the street."
 
 
@@ -54,20 +50,20 @@ class Rates:
         return lambda: [finder.find(CAPTION) for _ in range(5000)], 5000, "captions/s"
 
     def selective_search(self):
-        return lambda: selective_search(self.scene, mode="fast", min_side=20, max_boxes=2000, seed=1), 1, "images/s"
+        return lambda: selective_search(self.scene, mode="quick", min_side=20, max_boxes=2000, seed=1), 1, "images/s"
 
     def gradcam(self):
-        torch.manual_seed(0)
-        model = ALBEF(**ALBEF_BASE)
-        dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
-        model = model.eval().requires_grad_(False).to(self.device, dtype)
-        images = torch.randn(self.batch, 3, 256, 256, device=self.device, dtype=dtype)
+        model = albef_base(self.device).requires_grad_(False)
+        if self.device == "cuda":
+            model.vision_to(torch.bfloat16)
+        images = torch.randn(self.batch, 3, 256, 256, device=self.device)
+        picture = torch.arange(self.batch, device=self.device)
         ids = torch.randint(1000, 30000, (self.batch, 30), device=self.device)
         nouns = torch.zeros(self.batch, 30, dtype=torch.bool, device=self.device)
         nouns[:, 4] = True
         options = {"layers": (8,), "score": "itm", "mask_id": 103, "iterations": 3}
         return (
-            lambda: iterative_gradcam(model, images, ids, torch.ones_like(ids), nouns, **options),
+            lambda: iterative_gradcam(model, images, picture, ids, torch.ones_like(ids), nouns, **options),
             self.batch,
             "pairs/s",
         )
@@ -100,23 +96,21 @@ class Rates:
         return once, 1, "images/s"
 
     def select_boxes(self):
-        activation = np.random.default_rng(0).random((16, 16), np.float32)
-        boxes = self.boxes[:50]
-        return lambda: [select_boxes(activation, boxes, height=480, width=640) for _ in range(500)], 500, "pairs/s"
+        count = 5000
+        activation = np.random.default_rng(0).random((count, 16, 16), np.float32)
+        boxes = np.broadcast_to(self.boxes[:50], (count, 50, 4))
+        sizes = {"heights": np.full(count, 480), "widths": np.full(count, 640)}
+        return lambda: select_boxes(activation, boxes, **sizes), count, "pairs/s"
 
     def segment(self):
         generator = torch.Generator().manual_seed(0)
-        crops = self.batch
-        pixels = torch.rand(crops, 3, 64, 64, generator=generator).to(self.device)
+        crops = 16 * self.batch
+        colours = torch.rand(crops, 3, 64, 64, generator=generator).to(self.device)
         activation = torch.rand(crops, 64, 64, generator=generator).to(self.device)
-        normal = torch.randn(crops, weight_count(128), generator=generator).to(self.device)
-        uniform = torch.rand(crops, 2, 200, generator=generator).to(self.device)
-        options = {"channels": 128, "steps": 500, "lr": 0.25, "foreground": 0.2, "background": "frame"}
-        return (
-            lambda: segment_crops(pixels, activation, normal, uniform, background_share=0.2, **options),
-            crops,
-            "crops/s",
-        )
+        inside = torch.zeros(crops, 64, 64, dtype=torch.bool, device=self.device)
+        inside[:, 8:-8, 8:-8] = True
+        options = grabcut_options()
+        return lambda: cut_out(colours, activation, inside, **options), crops, "crops/s"
 
     def _detector(self):
         model = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=800, max_size=1333).to(self.device)
@@ -161,16 +155,12 @@ STAGES = (
 
 
 def measure(rates: Rates, stage: str, repeat: int) -> dict:
-    """One row: the stage's units a second, the median of `repeat` runs after a warm-up."""
+    """One row: the stage's units a second, the median of `repeat` runs after a warm-up, and GFLOP a unit."""
     work, units, unit = getattr(rates, stage)()
-    seconds = []
-    for _ in range(repeat + 1):
-        began = time.perf_counter()
+    with FlopCounterMode(display=False) as counter:
         work()
-        if rates.device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return {"stage": stage, "rate": units / statistics.median(seconds[1:]), "unit": unit}
+    rate = units / seconds(work, rates.device, repeat)
+    return {"stage": stage, "rate": rate, "unit": unit, "gflop": counter.get_total_flops() / units / 1e9}
 
 
 def main() -> None:
@@ -181,17 +171,15 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     args = parser.parse_args()
     rates = Rates(args.device, args.batch or (256 if args.device == "cuda" else 4))
-    machine = (
-        torch.cuda.get_device_name() if args.device == "cuda" else f"{os.cpu_count()} cores of {platform.machine()}"
-    )
+    device = machine(args.device)
     print(
-        f"{machine}; torch {torch.__version__}, {torch.get_num_threads()} threads\n\n| stage | rate | unit |\n| --- | --- | --- |"
+        f"{device}; torch {torch.__version__}, {torch.get_num_threads()} threads\n\n| stage | rate | unit | GFLOP a unit |\n| --- | --- | --- | --- |"
     )
     rows = []
     for stage in args.stages:
         row = measure(rates, stage, args.repeat)
-        rows.append(row | {"device": machine})
-        print(f"| {stage} | {row['rate']:.3g} | {row['unit']} |", flush=True)
+        rows.append(row | {"device": device})
+        print(f"| {stage} | {row['rate']:.3g} | {row['unit']} | {row['gflop']:.4g} |", flush=True)
     Path(__file__).with_name("rates.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 

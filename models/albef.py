@@ -118,7 +118,14 @@ class ALBEF(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """[batch, 3, image_size, image_size], normalised by IMAGE_MEAN and IMAGE_STD, to [batch, 1 + grid^2, width]."""
-        return self.visual_encoder(images)
+        weight = self.visual_encoder.patch_embed.proj.weight
+        return self.visual_encoder(images.to(weight.dtype)).to(self.itm_head.weight.dtype)
+
+    def vision_to(self, dtype: torch.dtype) -> "ALBEF":
+        """Run the image encoder in another precision: nearly all of the work, and no gradient passes it. What the maps are
+        made of stays as it is."""
+        self.visual_encoder.to(dtype)
+        return self
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """[batch, tokens] ids and 0/1 mask to the hidden states of the text layers, [batch, tokens, width]."""
@@ -196,9 +203,11 @@ def load(weights: Path, tokens: Path | None, options) -> tuple[ALBEF, object]:
     """See models.vision_language. weights: ALBEF.pth, a fine-tuned sibling, or this project's .safetensors."""
     from models.text import read_tokenizer
 
-    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     heads = options.vision_heads, options.text_heads
-    model = ALBEF.from_checkpoint(weights, options.image_size, *heads, dtype)
+    model = ALBEF.from_checkpoint(weights, options.image_size, *heads, torch.float32)
+    if options.precision == "bf16":
+        model.vision_to(torch.bfloat16)
+        torch.backends.cuda.matmul.allow_tf32 = True
     return model, read_tokenizer(weights, tokens, options.max_tokens)
 
 

@@ -30,6 +30,7 @@ class Blip(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """[batch, 3, image_size, image_size] to [batch, 1 + grid^2, width]."""
+        images = images.to(self.network.dtype)
         return self.network.vision_model(images, interpolate_pos_encoding=True).last_hidden_state
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -27,7 +27,6 @@ class Grounder:
 
     def __init__(self, model, tokenizer, *, layers, score, masking, iterations, threshold, batch, device):
         self.model, self.tokenizer, self.device, self.batch = model.to(device), tokenizer, device, batch
-        self._dtype = next(model.parameters()).dtype
         self._by_image = masking == "image"
         self._options = {"layers": tuple(layers), "score": score, "iterations": iterations, "threshold": threshold}
         self._options["mask_id"] = tokenizer.mask_token_id
@@ -52,7 +51,7 @@ class Grounder:
             images = torch.stack(list(pictures.values())).to(self.device)
             maps, logits = iterative_gradcam(
                 self.model,
-                normalise_colours(images, self.model.image_mean, self.model.image_std).to(self._dtype),
+                normalise_colours(images, self.model.image_mean, self.model.image_std),
                 torch.tensor([places[pair.image_id] for pair, _ in full], device=self.device),
                 ids.to(self.device),
                 mask.to(self.device),

@@ -13,6 +13,7 @@ def run(job) -> None:
     from models.detections import detection_rows
     from models.detector import OpenVocabularyMaskRCNN
     from sources.images import ImageError, read_image
+    from store.ahead import ahead
     from store.progress import progress
 
     p = job.params
@@ -20,7 +21,7 @@ def run(job) -> None:
     tensors, settings = job.checkpoint(job.shard)
     model = OpenVocabularyMaskRCNN(**settings["detector"])
     model.load_state_dict(tensors)
-    model.to(job.device).eval()
+    model.to(job.device, memory_format=torch.channels_last).eval()
     embeddings = job.table("embeddings").to_pylist()
     competing = {"all": [row for row in embeddings if row["split"] != "open"] or embeddings}
     competing |= {group: [row for row in embeddings if row["split"] == group] for group in ("base", "novel")}
@@ -29,16 +30,23 @@ def run(job) -> None:
         group: torch.tensor(np.array([row["vector"] for row in competing[group]], np.float32)).to(job.device)
         for group in names
     }
-    rows = [row for row in job.rows("images") if row["split"] == "val"]
+    count = sum(row["split"] == "val" for row in job.rows("images", ["image_id", "split"]))
+    rows = (row for row in job.rows("images", ["image_id", "path", "split"]) if row["split"] == "val")
+
+    def read(row: dict) -> tuple:
+        try:
+            return row["image_id"], to_tensor(read_image(job.root, row["path"]))
+        except ImageError as error:
+            return row["image_id"], error
+
+    pictures = ahead(read, rows, threads=job.threads)
     with job.writer("detections") as writer:
-        for row in progress(rows, description="detecting", unit="image", total=len(rows)):
-            try:
-                picture = to_tensor(read_image(job.root, row["path"])).to(job.device)
-            except ImageError as error:
-                job.reject(row["image_id"], error.reason, str(error))
+        for image_id, picture in progress(pictures, description="detecting", unit="image", total=count):
+            if isinstance(picture, ImageError):
+                job.reject(image_id, picture.reason, str(picture))
                 continue
             found = model.detect(
-                picture,
+                picture.to(job.device),
                 vectors,
                 score_threshold=p.score_threshold,
                 nms_iou=p.nms,
@@ -46,7 +54,7 @@ def run(job) -> None:
             )
             for group, result in found.items():
                 for detection in detection_rows(result, names[group]):
-                    writer.add(detector=job.shard, image_id=row["image_id"], vocabulary=group, **detection)
+                    writer.add(detector=job.shard, image_id=image_id, vocabulary=group, **detection)
 
 
 if __name__ == "__main__":

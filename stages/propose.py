@@ -11,25 +11,38 @@ def run(job) -> None:
 
     from models.wspn import WSPN, propose
     from sources.images import ImageError, read_image
+    from store.ahead import ahead
+    from store.merge import by_image
     from store.progress import progress
 
     torch.set_num_threads(job.threads)
     tensors, settings = job.checkpoint("train_wspn")
     model = WSPN(**settings["wspn"])
     model.load_state_dict(tensors)
-    model.to(job.device).eval()
-    images = {row["image_id"]: row for row in job.rows("images")}
-    rows = progress(job.rows("proposals"), description="proposals", unit="image", total=job.count("proposals"))
+    model.to(job.device, memory_format=torch.channels_last).eval()
+
+    def read(image: tuple) -> tuple:
+        about, row = image
+        try:
+            return about, row, to_tensor(read_image(job.root, about["path"]))
+        except ImageError as error:
+            return about, row, error
+
+    def images():
+        columns = ["image_id", "path", "height", "width"]
+        for _, ([row], [about]) in by_image(job.rows("proposals"), job.rows("images", columns)):
+            yield about, row
+
+    shown = progress(
+        ahead(read, images(), threads=job.threads), description="proposals", unit="image", total=job.count("proposals")
+    )
     with job.writer("wspn_proposals") as writer, torch.inference_mode():
-        for row in rows:
-            about = images[row["image_id"]]
-            try:
-                picture = to_tensor(read_image(job.root, about["path"])).to(job.device)
-            except ImageError as error:
-                job.reject(row["image_id"], error.reason, str(error))
+        for about, row, picture in shown:
+            if isinstance(picture, ImageError):
+                job.reject(row["image_id"], picture.reason, str(picture))
                 continue
             boxes = torch.tensor(row["boxes"], device=job.device)
-            [(_, detection, offsets)] = model([picture], [boxes])
+            [(_, detection, offsets)] = model([picture.to(job.device)], [boxes])
             kept, scores = propose(
                 boxes,
                 detection,

@@ -1,0 +1,215 @@
+"""segment: crops a second against the published network on one crop, and the batched network against itself alone."""
+
+import time
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.measure import RUNS, Row, seconds
+from benchmarks.published import crop_network
+from models.albef import ALBEF
+from models.crops import Crop, cut_crop, lab_colours, paste_mask
+from models.grabcut import cut_out
+from models.grounding import Grounder
+from models.label_scores import iou
+from models.pixels import square
+from models.rle import decode
+from models.text import read_tokenizer
+from models.wss import initial_weights, ranked_points, segment_crops, weight_count
+from sources.pairs import Pair
+from sources.toy import draw_scene, scene_rng
+from store.config import load
+from store.fingerprint import ROOT
+
+SIDE = 64
+GRABCUT = ("seeds", "trust", "smoothness", "position", "components", "rounds", "sweeps")
+
+
+def embedded_crops(scenes: int) -> list[tuple[Crop, np.ndarray]]:
+    """Crops at the true boxes of the named objects of drawn scenes, with maps of the shipped model, and the true masks."""
+    weights = ROOT / "data/weights/albef_toy.safetensors"
+    model = ALBEF.from_checkpoint(weights, 168).float()
+    grounder = Grounder(
+        model,
+        read_tokenizer(weights, None, 32),
+        layers=(2, 3),
+        score="mlm",
+        masking="pair",
+        iterations=3,
+        threshold=0.5,
+        batch=32,
+        device="cpu",
+    )
+    drawn, pairs = {}, []
+    for i in range(scenes):
+        scene = draw_scene(scene_rng(11, "train", i))
+        text, named = scene.captions[0]
+        for thing in scene.objects:
+            word = thing.category
+            if word in named and word in text and (str(i), word) not in drawn:
+                drawn[str(i), word] = scene.image, thing.mask
+                span = (text.index(word), text.index(word) + len(word))
+                pairs.append(Pair(str(i), word, "0", text, (span,), square(scene.image, 168)))
+    found = []
+    for pair, maps, _ in grounder.ground((pair, grounder.tokens(pair)) for pair in pairs):
+        image, mask = drawn[pair.image_id, pair.category]
+        ys, xs = np.nonzero(mask)
+        if min(np.ptp(xs), np.ptp(ys)) >= 16:
+            box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
+            found.append((cut_crop(image, maps.max(0), box, side=SIDE, margin=0.15), mask, image, maps.max(0), box))
+    return found
+
+
+def by_colour(crops: list[Crop], device: str, options: dict) -> np.ndarray:
+    """Probabilities of `segment`'s grabcut for a list of crops."""
+    stacked = [
+        torch.from_numpy(np.stack(part)).to(device)
+        for part in zip(*((lab_colours(crop.pixels), crop.activation, crop.inside) for crop in crops))
+    ]
+    return cut_out(*stacked, **options).cpu().numpy()
+
+
+def grabcut_options() -> dict:
+    """What the shipped configuration sets of the method."""
+    section = load(ROOT / "config/config.yaml")["segment"]
+    return {name: section[name] for name in GRABCUT}
+
+
+def published_mask(image: np.ndarray, activation: np.ndarray, box: np.ndarray, device: str) -> np.ndarray:
+    """The published procedure's mask in a whole picture, height x width bool."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = box.round().astype(int)
+    phi = cv2.resize(activation, (width, height), interpolation=cv2.INTER_LINEAR)[y0:y1, x0:x1]
+    pixels = torch.from_numpy(image[y0:y1, x0:x1].transpose(2, 0, 1).astype(np.float32) / 255)
+    mask = np.zeros((height, width), bool)
+    mask[y0:y1, x0:x1] = crop_network(pixels.to(device), torch.from_numpy(phi).to(device)).cpu().numpy() > 0.5
+    return mask
+
+
+def segment(device: str) -> list[Row]:
+    """The row: true boxes and real maps of drawn scenes; both sides' mean IoU with the truth on the same crops."""
+    crops = embedded_crops(60)[:64]
+    options = grabcut_options()
+    ours = by_colour([item[0] for item in crops], device, options)
+    pasted = [paste_mask(probability, item[0]) for probability, item in zip(ours, crops)]
+    scores = [iou(decode(mask["segmentation"]), item[1]) if mask else 0.0 for mask, item in zip(pasted, crops)]
+    times, theirs = [], []
+    for _, mask, image, activation, box in crops[: RUNS + 4]:
+        began = time.perf_counter()
+        found = published_mask(image, activation, box, device)
+        times.append(time.perf_counter() - began)
+        theirs.append(iou(found, mask))
+    slow = float(np.median(times[1:]))
+    fast = seconds(lambda: by_colour([item[0] for item in crops], device, options), device) / len(crops)
+    sides = [np.sqrt(np.prod(box[2:] - box[:2])) for _, _, _, _, box in crops[: RUNS + 4]]
+    same = float(np.mean(scores[: len(theirs)]))
+    better = same >= np.mean(theirs)
+    rows = [
+        Row(
+            name="segment",
+            unit="crops/s",
+            sizes=f"{len(crops)} crops of drawn scenes at {SIDE} x {SIDE}; baseline: {len(times)} of them at their own size, "
+            f"about {np.mean(sides):.0f} x {np.mean(sides):.0f}, 128 channels, 400 steps",
+            ours=1 / fast,
+            baseline=1 / slow,
+            wanted=300.0 if better else float("inf"),
+            agreement=f"mean IoU {same:.3f} against {np.mean(theirs):.3f} on the same {len(theirs)} crops "
+            f"(ours on all: {np.mean(scores):.3f})",
+        )
+    ]
+    if device == "cuda":
+        many = [crops[i % len(crops)][0] for i in range(1024)]
+        rate = len(many) / seconds(lambda: by_colour(many, device, options), device)
+        rows.append(Row("segment_gpu", "crops/s", "1,024 crops at once", rate, 1000.0, wanted=1.0))
+    return rows
+
+
+class _Alone(nn.Module):
+    """The network of models.wss for one crop, of torch's convolutions, from the same weights."""
+
+    def __init__(self, normal: torch.Tensor, channels: int):
+        super().__init__()
+        first, second, third = (weight[0] for weight in initial_weights(normal[None], channels))
+        self.weights = nn.ParameterList(
+            [
+                first.view(channels, 3, 3, 3).clone(),
+                second.view(channels, channels, 3, 3).clone(),
+                third.view(1, channels, 1, 1).clone(),
+            ]
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, third = self.weights
+        for weight in (first, second):
+            x = nn.functional.conv2d(x, weight, padding=1)
+            x = nn.functional.batch_norm(x, None, None, training=True).relu()
+        return nn.functional.conv2d(x, third)[0, 0]
+
+
+def _alone(crop, activation, normal, uniform, *, channels, steps, lr, foreground, background_share) -> torch.Tensor:
+    """One crop's training, as models.wss describes it."""
+    network = _Alone(normal, channels).to(crop.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9)
+    values = activation.flatten()[None]
+    points = torch.cat(
+        [
+            ranked_points(values, foreground, uniform.shape[1], uniform[:1]),
+            ranked_points(-values, background_share, uniform.shape[1], uniform[1:]),
+        ],
+        1,
+    )[0]
+    target = torch.zeros(len(points), device=crop.device)
+    target[: uniform.shape[1]] = 1
+    x = nn.functional.batch_norm(crop[None], None, None, training=True)
+    for _ in range(steps):
+        loss = nn.functional.binary_cross_entropy_with_logits(network(x).flatten()[points], target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        return network(x).sigmoid()
+
+
+def segment_batched(device: str) -> list[Row]:
+    """The row: the same network, size and steps, all crops at once against one at a time."""
+    count, side, channels = (512 if device == "cuda" else 32), 32, 16
+    options = {"channels": channels, "steps": 50, "lr": 0.05, "foreground": 0.2, "background_share": 0.3}
+    crops = [item[0] for item in embedded_crops(60)]
+    crops = [crops[i % len(crops)] for i in range(count)]
+    rng = np.random.default_rng(0)
+
+    def smaller(image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+
+    work = [
+        torch.from_numpy(part).to(device)
+        for part in (
+            np.stack([smaller(crop.pixels.transpose(1, 2, 0)).transpose(2, 0, 1) for crop in crops]).copy(),
+            np.stack([smaller(crop.activation) for crop in crops]),
+            rng.standard_normal((count, weight_count(channels)), dtype=np.float32),
+            rng.random((count, 2, 100), dtype=np.float32),
+        )
+    ]
+    together = segment_crops(*work, background="least", **options)
+    some = 8
+    alone = torch.stack([_alone(*(part[i] for part in work), **options) for i in range(some)])
+    by_itself = torch.cat(
+        [segment_crops(*(part[i : i + 1] for part in work), background="least", **options) for i in range(some)]
+    )
+    difference = (by_itself - together[:some]).abs().max()
+    fast = seconds(lambda: segment_crops(*work, background="least", **options), device) / count
+    slow = seconds(lambda: [_alone(*(part[i] for part in work), **options) for i in range(some)], device) / some
+    return [
+        Row(
+            name="segment_batched",
+            unit="crops/s",
+            sizes=f"{count} crops at {side} x {side}, {channels} channels, 50 steps; baseline torch's convolutions",
+            ours=1 / fast,
+            baseline=1 / slow,
+            wanted=(20.0 if device == "cuda" else 1.5) if difference <= 1e-5 else float("inf"),
+            agreement=f"alone and together differ by {float(difference):.0e}, from torch's convolutions by at most "
+            f"{float((alone - together[:some]).abs().max()):.0e} and {float((alone - together[:some]).abs().mean()):.0e} on average",
+        )
+    ]

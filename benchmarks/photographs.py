@@ -1,0 +1,129 @@
+"""`segment` and `selective_search` on photographs with true masks (COCO's layout), without a vision-language model.
+
+    python -m benchmarks.photographs --root FOLDER --maps FILE.py [--split train2017 val2017]
+
+FILE.py has partial_map(mask, rng): a stand-in for the activation of an object, made from its true mask. Every object gets
+its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU of the
+whole box, the thresholded map, the network of Eq. 7 and grabcut; and the recall of selective search's modes.
+"""
+
+import argparse
+import importlib.util
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from benchmarks.boxes import opencv_fast
+from benchmarks.crops import by_colour, grabcut_options
+from models.crops import cut_crop, paste_mask
+from models.label_scores import box_recall, iou
+from models.rle import decode
+from models.selective_search import selective_search
+from models.wss import segment_crops, weight_count
+from sources.coco import read_split
+from sources.images import read_image
+
+LEAST = 48  # pixels
+
+
+def _objects(root: Path, splits: list[str]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """(path, box xyxy, true mask) of every object that counts."""
+    found = []
+    for name in splits:
+        split = read_split(root, name, f"annotations/instances_{name}.json")
+        for row in split.annotations:
+            x, y, w, h = row["bbox"]
+            if not row["iscrowd"] and min(w, h) > LEAST:
+                mask = coco_mask.decode(row["segmentation"]).astype(bool)
+                found.append((split.images[row["image_id"]][0], np.array([x, y, x + w, y + h]), mask))
+    return found
+
+
+def _network(crops: list) -> np.ndarray:
+    """Eq. 7 with few channels and steps: what a processor can do in reasonable time."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        torch.from_numpy(part)
+        for part in (
+            np.stack([crop.pixels for crop in crops]),
+            np.stack([crop.activation for crop in crops]),
+            rng.standard_normal((len(crops), weight_count(16)), dtype=np.float32),
+            rng.random((len(crops), 2, 200), dtype=np.float32),
+        )
+    ]
+    options = {"channels": 16, "steps": 50, "lr": 0.05, "foreground": 0.2}
+    return segment_crops(*drawn, background="frame", background_share=0.3, **options).numpy()
+
+
+def masks(root: Path, splits: list[str], partial_map) -> None:
+    """Print the mean IoU of each way to a mask."""
+    objects = _objects(root, splits)
+    options = grabcut_options()
+    scores: dict[str, list[float]] = {}
+    for first in tqdm(range(0, len(objects), 64), desc="masks", unit="batch", ascii=True):
+        part = objects[first : first + 64]
+        maps = [partial_map(mask, np.random.default_rng(first + i)) for i, (_, _, mask) in enumerate(part)]
+        images = [read_image(root, path) for path, _, _ in part]
+        for name, side, method in (("network", 48, _network), ("grabcut", 64, lambda c: by_colour(c, "cpu", options))):
+            crops = [
+                cut_crop(image, activation, box, side=side, margin=0.15)
+                for image, activation, (_, box, _) in zip(images, maps, part)
+            ]
+            for crop, probability, (_, _, truth) in zip(crops, method(crops), part):
+                mask = paste_mask(probability, crop)
+                scores.setdefault(name, []).append(iou(decode(mask["segmentation"]), truth) if mask else 0.0)
+        for crop, activation, (_, _, truth) in zip(crops, maps, part):
+            x0, y0, x1, y1 = crop.box
+            box = np.zeros_like(truth)
+            box[y0:y1, x0:x1] = True
+            scores.setdefault("whole box", []).append(iou(box, truth))
+            full = cv2.resize(activation, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            scores.setdefault("map above one half", []).append(iou(full > 0.5, truth))
+    print(f"{len(objects)} objects, mean IoU: " + ", ".join(f"{name} {np.mean(v):.3f}" for name, v in scores.items()))
+
+
+def proposals(root: Path, splits: list[str]) -> None:
+    """Print recall at IoU 0.5, boxes and seconds an image of OpenCV's fast mode and of the quick mode."""
+    cv2.setNumThreads(1)
+    totals = {name: {"recall": [], "boxes": [], "seconds": []} for name in ("opencv fast", "quick")}
+    for split_name in splits:
+        split = read_split(root, split_name, f"annotations/instances_{split_name}.json")
+        truth: dict[str, list] = {}
+        for row in split.annotations:
+            if not row["iscrowd"]:
+                truth.setdefault(row["image_id"], []).append(row["bbox"])
+        for image_id in tqdm(sorted(truth), desc=f"proposals, {split_name}", unit="image", ascii=True):
+            image = read_image(root, split.images[image_id][0])
+            for name, total in totals.items():
+                began = time.perf_counter()
+                if name == "quick":
+                    boxes, _ = selective_search(image, mode="quick", min_side=1, max_boxes=100_000, seed=1)
+                else:
+                    boxes = opencv_fast(image)
+                total["seconds"].append(time.perf_counter() - began)
+                total["boxes"].append(len(boxes))
+                total["recall"] += [box_recall(boxes, box) for box in truth[image_id]]
+    for name, total in totals.items():
+        print(f"selective search, {name}: " + ", ".join(f"{kind} {np.mean(v):.3f}" for kind, v in total.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--maps", type=Path, required=True)
+    parser.add_argument("--split", nargs="+", default=["train2017", "val2017"])
+    args = parser.parse_args()
+    spec = importlib.util.spec_from_file_location("maps", args.maps)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    masks(args.root, args.split, module.partial_map)
+    proposals(args.root, args.split)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Whole runs: with nothing to do, with every result remembered, and how each stage's time and memory grow."""
+
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import yaml
+
+from benchmarks.measure import Row, seconds
+from store.fingerprint import ROOT
+
+STAGES = ("ingest", "categories", "nouns", "gradcam", "selective_search", "train_wspn", "propose", "select_boxes")
+STAGES += ("segment", "pseudo_labels", "embed_text", "train_detector", "finetune_detector", "detect")
+STAGES += ("evaluate_labels", "evaluate", "report")
+FEW_STEPS = {
+    "train_wspn": {"steps": 4},
+    "train_detector": {"steps": 4, "drops": [3], "warmup": 0},
+    "finetune_detector": {"steps": 4, "drops": [3], "warmup": 0},
+}
+CHEAP = {
+    "gradcam": {"image_size": 96, "iterations": 1},
+    "evaluate_labels": {"image_size": 96, "scores": ["itm"]},
+    "selective_search": {"mode": "quick", "max_boxes": 100},
+    "segment": {"sweeps": 2, "rounds": 1, "side": 32},
+    "detect": {"max_detections": 10},
+}
+
+
+class Place:
+    """A folder with the embedded configuration, scaled, in which stages and Snakemake run as in a clone."""
+
+    def __init__(self, folder: Path, train: int, val: int, overrides: dict):
+        self.folder = folder
+        config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+        config["toy"] = {"train": train, "val": val}
+        for section, values in overrides.items():
+            config.setdefault(section, {}).update(values)
+        for part in ("data/weights", "data/splits"):
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            (folder / part).symlink_to(ROOT / part)
+        (folder / "config").mkdir()
+        self.config = folder / "config" / "config.yaml"
+        self.config.write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    def call(self, *command: str) -> tuple[float, int]:
+        """Run a module of the project here: seconds, and the peak of its memory in MiB."""
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+        began = time.perf_counter()
+        with (self.folder / "output.txt").open("w+") as output:
+            running = subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=self.folder, env=environment, stdout=output, stderr=output
+            )
+            _, status, usage = os.wait4(running.pid, 0)
+            running.returncode = os.waitstatus_to_exitcode(status)
+            if running.returncode:
+                output.seek(0)
+                raise RuntimeError(f"{' '.join(command)} failed:\n{output.read()[-3000:]}")
+        return time.perf_counter() - began, usage.ru_maxrss // 1024
+
+    def snakemake(self, *args: str) -> float:
+        return self.call("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "all", *args)[0]
+
+    def draw(self, train: int, val: int) -> float:
+        return self.call("sources.toy", "--out", "data/toy", "--train", str(train), "--val", str(val), "--seed", "1")[0]
+
+    def stages(self) -> dict[str, tuple[float, int]]:
+        """Run every stage by hand, in order: {stage: (seconds, MiB)}."""
+        found = {}
+        for stage in STAGES:
+            print(f"  {stage}", file=sys.stderr, flush=True)
+            found[stage] = self.call(f"stages.{stage}", "--configfile", str(self.config))
+            if stage == "detect":
+                self.call("stages.detect", "--configfile", str(self.config), "--detector", "finetune_detector")
+        return found
+
+    def rows(self, table: str) -> int:
+        return sum(
+            pq.read_metadata(file).num_rows for file in (self.folder / "data/runs/toy" / table).glob("*.parquet")
+        )
+
+
+@contextmanager
+def _place(train: int, val: int, overrides: dict):
+    with tempfile.TemporaryDirectory() as folder:
+        yield Place(Path(folder), train, val, overrides)
+
+
+def nothing_to_do(device: str) -> list[Row]:
+    """The row: snakemake where every file is up to date."""
+    with _place(16, 8, FEW_STEPS | CHEAP) as place:
+        place.snakemake()
+        return [Row("nothing_to_do", "s", "17 rules", seconds(place.snakemake), wanted=5.0, bound=True)]
+
+
+def all_remembered(device: str) -> list[Row]:
+    """The row: the run's folder is gone, every stage's result is in the store."""
+    with _place(16, 8, FEW_STEPS | CHEAP) as place:
+        place.snakemake()
+        before = {file.name for file in (place.folder / "data/store").rglob("*.*")}
+
+        def again():
+            shutil.rmtree(place.folder / "data/runs")
+            place.snakemake()
+
+        taken = seconds(again)
+        same = before == {file.name for file in (place.folder / "data/store").rglob("*.*")}
+        told = "nothing new in the store" if same else "SOMETHING WAS COMPUTED"
+        return [Row("all_remembered", "s", "17 rules", taken, wanted=20.0, bound=True, agreement=told)]
+
+
+def memory(device: str) -> list[Row]:
+    """The row: each stage's peak at about 1,000 rows and at ten times as many; the largest growth."""
+    peaks, counts = [], []
+    for scenes in (500, 5000):
+        with _place(scenes, scenes // 10, FEW_STEPS | CHEAP) as place:
+            place.draw(scenes, scenes // 10)
+            peaks.append({stage: mib for stage, (_, mib) in place.stages().items()})
+            counts.append({table: place.rows(table) for table in ("captions", "gradcam", "pseudo_masks", "detections")})
+    growth = {stage: peaks[1][stage] / peaks[0][stage] - 1 for stage in STAGES}
+    worst = max(growth, key=growth.get)
+    return [
+        Row(
+            "memory",
+            "growth of a stage's peak",
+            "; ".join(f"{table} {few:,} and {counts[1][table]:,}" for table, few in counts[0].items()),
+            growth[worst],
+            wanted=0.10,
+            bound=True,
+            runs=1,
+            agreement=f"most in {worst}: {peaks[0][worst]} and {peaks[1][worst]} MiB",
+            details={stage: [peaks[0][stage], peaks[1][stage]] for stage in STAGES},
+        )
+    ]
+
+
+def growth(device: str) -> list[Row]:
+    """The row: the exponent of each stage's time at 1, 2 and 4 times the scenes; 1 is linear. Trainings take fixed steps."""
+    times = []
+    for scenes in (100, 200, 400):
+        with _place(scenes, scenes * 6 // 10, FEW_STEPS) as place:
+            drawn = place.draw(scenes, scenes * 6 // 10)
+            times.append({"toy": drawn} | {stage: taken for stage, (taken, _) in place.stages().items()})
+    exponents = {stage: _slope([math.log(time[stage]) for time in times]) for stage in times[0]}
+    worst = max(exponents, key=exponents.get)
+    return [
+        Row(
+            "growth",
+            "exponent",
+            "100, 200 and 400 training scenes, 60, 120 and 240 validation scenes",
+            exponents[worst],
+            wanted=1.1,
+            bound=True,
+            runs=1,
+            agreement=", ".join(f"{stage} {exponents[stage]:.2f}" for stage in exponents),
+            details={stage: [round(time[stage], 2) for time in times] for stage in exponents},
+        )
+    ]
+
+
+def _slope(logs: list[float]) -> float:
+    """Of a line through the logarithms of times at 1, 2 and 4 times the work."""
+    places = [math.log(2**i) for i in range(len(logs))]
+    return statistics.linear_regression(places, logs).slope
