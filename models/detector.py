@@ -13,7 +13,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from models.detector_parts import build_parts
 from models.pixels import COLOUR_MEAN, COLOUR_STD
@@ -68,7 +68,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         )
         names = list(parts.levels)
         self.roi_heads = RoIHeads(
-            MultiScaleRoIAlign(names, parts.box_side, 2),
+            parts.pooling(names, parts.box_side, 2),
             parts.box_head,
             _Predictor(parts.hidden, dimension),
             0.5,
@@ -79,7 +79,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
             0.0,
             0.5,
             100,
-            MultiScaleRoIAlign(names, parts.mask_side, 2),
+            parts.pooling(names, parts.mask_side, 2),
             parts.mask_head,
             parts.mask_predictor,
         )

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from models.backbones import build_backbone, build_c4
+from models.roi_pooling import SmallMapRoIAlign
 
 
 @dataclass
 class Parts:
     """features: images [batch, 3, h, w] to maps "0", "1" … of `channels`; levels: those that regions are pooled from, at
     box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output; proposals:
-    kept by the RPN; sampled: regions of an image in a step."""
+    kept by the RPN; sampled: regions of an image in a step; pooling: RoIAlign, torchvision's or the one for small maps."""
 
     features: nn.Module
     channels: int
@@ -32,6 +34,7 @@ class Parts:
     sampled: int
     box_side: int = 7
     mask_side: int = 14
+    pooling: type[MultiScaleRoIAlign] = MultiScaleRoIAlign
 
 
 class _Pyramid(nn.Module):
@@ -104,4 +107,5 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool) -> Parts:
         mask_predictor=MaskRCNNPredictor(layers[-1], layers[-1], 1),
         proposals=proposals,
         sampled=sampled,
+        pooling=SmallMapRoIAlign if backbone == "small" else MultiScaleRoIAlign,
     )

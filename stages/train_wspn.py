@@ -46,7 +46,7 @@ def run(job) -> None:
     weights = read_backbone_weights(job.files["weights"]) if "weights" in job.files else None
     sizes = {"backbone": p.backbone, "classes": len(base), "hidden": p.hidden, "min_size": p.min_size}
     model = WSPN(weights=weights, frozen=weights is not None, **sizes)
-    model.to(job.device).train()
+    model.to(job.device, memory_format=torch.channels_last).train()
     loader = StepLoader(Rows(data, load), batch=p.batch, seed=job.seed, workers=p.workers)
 
     def take_step(step: int) -> dict:
