@@ -154,17 +154,18 @@ class OpenVocabularyMaskRCNN(nn.Module):
         embedding, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, [size])))
         boxes = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals).squeeze(1), size)
         scale = boxes.new_tensor([width / size[1], height / size[0]] * 2)
-        found = {}
-        for name, text in vocabularies.items():
-            scores, labels, index = _best(
-                self.class_logits(embedding, text), boxes, score_threshold, nms_iou, max_detections
-            )
-            region = boxes[index]
-            logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [region], [size])))
-            region = region * scale
-            masks = paste_masks_in_image(logits.sigmoid(), region, (height, width)).squeeze(1) > 0.5
-            found[name] = {"boxes": region, "labels": labels, "scores": scores, "masks": masks}
-        return found
+        best = {
+            name: _best(self.class_logits(embedding, text), boxes, score_threshold, nms_iou, max_detections)
+            for name, text in vocabularies.items()
+        }
+        regions, place = torch.cat([index for _, _, index in best.values()]).unique(return_inverse=True)
+        logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [boxes[regions]], [size])))
+        masks = paste_masks_in_image(logits.sigmoid(), boxes[regions] * scale, (height, width)).squeeze(1) > 0.5
+        places = place.split([len(index) for _, _, index in best.values()])
+        return {
+            name: {"boxes": boxes[index] * scale, "labels": labels, "scores": scores, "masks": masks[chosen]}
+            for (name, (scores, labels, index)), chosen in zip(best.items(), places)
+        }
 
 
 class _Predictor(nn.Module):

@@ -25,17 +25,14 @@ def protocol_scores(
     truth = [row for row in truth if row["image_id"] in images and row["category"] in groups["all"]]
     for protocol in ("generalized", "constrained"):
         for kind in ("bbox", "segm"):
-            for group, names in groups.items():
-                if not names or (protocol == "constrained" and group == "all"):
-                    continue
-                rivals, holders = ("all", groups["all"]) if protocol == "generalized" else (group, names)
-                counted = {row["image_id"] for row in truth if row["category"] in holders}
-                scores = average_precision(
-                    {image_id: images[image_id] for image_id in counted},
-                    [row for row in truth if row["category"] in names],
-                    detections.get(rivals, []),
-                    list(names),
-                    kind,
-                )
-                about = {"protocol": protocol, "kind": kind, "group": group}
-                yield from (about | {"metric": metric, "value": value} for metric, value in scores.items())
+            if protocol == "generalized":
+                rounds = [("all", {group: names for group, names in groups.items() if names})]
+            else:
+                rounds = [(group, {group: groups[group]}) for group in ("base", "novel") if groups[group]]
+            for rivals, measured in rounds:
+                counted = {row["image_id"] for row in truth if row["category"] in groups[rivals]}
+                sizes = {image_id: images[image_id] for image_id in counted}
+                scores = average_precision(sizes, truth, detections.get(rivals, []), measured, kind)
+                for group, values in scores.items():
+                    about = {"protocol": protocol, "kind": kind, "group": group}
+                    yield from (about | {"metric": metric, "value": value} for metric, value in values.items())

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MOMENTUM = 0.9
+FEW = 4
 
 
 def initial_weights(normal: Tensor, channels: int) -> list[Tensor]:
@@ -82,8 +83,21 @@ def segment_crops(
     [crops, weight_count(channels)], uniform: [crops, 2, points]: the rows' own random numbers; foreground,
     background_share: shares of the crop that points are drawn from; background: "least" or "frame".
 
-    Returns foreground probabilities [crops, side, side].
+    Returns foreground probabilities [crops, side, side]. A processor takes a few crops at a time, whose neighbourhoods
+    stay in its cache.
     """
+    few = len(crops) if crops.is_cuda else FEW
+    parts = zip(*(tensor.split(few) for tensor in (crops, activation, normal, uniform)))
+    options = {"channels": channels, "steps": steps, "lr": lr, "foreground": foreground}
+    options |= {"background": background, "background_share": background_share}
+    return torch.cat([_segment_few(*part, **options) for part in parts])
+
+
+def _segment_few(crops, activation, normal, uniform, *, channels, steps, lr, foreground, background, background_share):
+    if len(crops) == 1:  # a product of one matrix takes another kernel than one of several
+        pair = [tensor.expand(2, *tensor.shape[1:]) for tensor in (crops, activation, normal, uniform)]
+        options = {"channels": channels, "steps": steps, "lr": lr, "foreground": foreground}
+        return _segment_few(*pair, **options, background=background, background_share=background_share)[:1]
     side = crops.shape[-1]
     values = activation.flatten(1)
     fore = ranked_points(values, foreground, uniform.shape[2], uniform[:, 0])

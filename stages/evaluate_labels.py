@@ -90,10 +90,9 @@ def run(job) -> None:
     with job.writer("label_metrics") as writer:
         for (protocol, kind, group, metric), values in sorted(measured.items()):
             writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=float(np.mean(values)))
-        for group, names in groups.items():
-            for kind in ("bbox", "segm"):
-                inside = [row for row in truth if row["category"] in names]
-                for metric, value in average_precision(sizes, inside, labels, list(names), kind).items():
+        for kind in ("bbox", "segm"):
+            for group, values in average_precision(sizes, truth, labels, groups, kind).items():
+                for metric, value in values.items():
                     writer.add(protocol="pseudo_labels", kind=kind, group=group, metric=metric, value=value)
 
 
