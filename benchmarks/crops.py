@@ -131,14 +131,7 @@ class _Alone(nn.Module):
 
     def __init__(self, normal: torch.Tensor, channels: int):
         super().__init__()
-        first, second, third = (weight[0] for weight in initial_weights(normal[None], channels))
-        self.weights = nn.ParameterList(
-            [
-                first.view(channels, 3, 3, 3).clone(),
-                second.view(channels, channels, 3, 3).clone(),
-                third.view(1, channels, 1, 1).clone(),
-            ]
-        )
+        self.weights = nn.ParameterList(weight.clone() for weight in initial_weights(normal[None], channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first, second, third = self.weights

@@ -40,7 +40,6 @@ def train_detector(device: str) -> list[Row]:
         num_classes=1 + NAMES,
         min_size=small,
         max_size=1333,
-        trainable_backbone_layers=5,
     )
     theirs = theirs.to(device).train()
     optimizers = {model: make_optimizer("sgd", model, lr=1e-4, weight_decay=1e-4) for model in (ours, theirs)}
@@ -51,7 +50,7 @@ def train_detector(device: str) -> list[Row]:
         with autocast(device, precision):
             found = losses([dict(target) for target in targets])
         loss = sum(found.values())
-        told.setdefault(name, float(loss))
+        told.setdefault(name, float(loss.detach()))
         optimizers[model].zero_grad(set_to_none=True)
         loss.backward()
         optimizers[model].step()

@@ -2,7 +2,7 @@
 
     L = sum over Z foreground points of CE(s(f), 1) + sum over Z background points of CE(s(b), 0)
 
-Many crops train at once; every operation is a batched matrix product over crops, so each trains as it would alone.
+Many crops train at once: a crop is a group of the convolutions, so each trains as it would alone.
 """
 
 import torch
@@ -10,41 +10,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MOMENTUM = 0.9
-FEW = 4
 
 
 def initial_weights(normal: Tensor, channels: int) -> list[Tensor]:
-    """Split [crops, weight_count(channels)] standard normal numbers into the layers' weights, scaled as He et al. do."""
-    shapes = _shapes(channels)
-    parts = normal.split([rows * columns for rows, columns in shapes], dim=1)
-    return [
-        part.view(len(normal), rows, columns) * (2 / columns) ** 0.5 for part, (rows, columns) in zip(parts, shapes)
-    ]
+    """Split [crops, weight_count(channels)] standard normal numbers into the layers' weights, scaled as He et al. do.
+
+    Returns [crops * channels, 3, 3, 3], [crops * channels, channels, 3, 3] and [crops, channels, 1, 1].
+    """
+    weights = []
+    for out, inside, side in _shapes(channels):
+        part, normal = normal.split([out * inside * side * side, normal.shape[1] - out * inside * side * side], dim=1)
+        weights.append(part.reshape(-1, inside, side, side) * (2 / (inside * side * side)) ** 0.5)
+    return weights
 
 
 def weight_count(channels: int) -> int:
     """Numbers that a crop's network starts from."""
-    return sum(rows * columns for rows, columns in _shapes(channels))
+    return sum(out * inside * side * side for out, inside, side in _shapes(channels))
 
 
-def _shapes(channels: int) -> list[tuple[int, int]]:
-    return [(channels, 3 * 9), (channels, channels * 9), (1, channels)]
+def _shapes(channels: int) -> list[tuple[int, int, int]]:
+    """Channels out and in and the kernel's side of each layer."""
+    return [(channels, 3, 3), (channels, channels, 3), (1, channels, 1)]
 
 
 def _normalise(x: Tensor) -> Tensor:
-    """Batch normalisation of a batch of one: over the pixels of a crop."""
-    mean = x.mean(-1, keepdim=True)
-    centred = x - mean
-    return centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt()
+    """Batch normalisation of a batch of one: over the pixels of a crop. x: [1, crops * channels, side, side]."""
+    return F.batch_norm(x, None, None, training=True)
 
 
-def forward(columns: Tensor, weights: list[Tensor], side: int) -> Tensor:
-    """Logits [crops, side * side]. columns: the crops' 3 x 3 neighbourhoods, [crops, 27, side * side]."""
+def forward(pixels: Tensor, weights: list[Tensor]) -> Tensor:
+    """Logits [crops, side * side]. pixels: [1, crops * 3, side, side]; weights: see initial_weights."""
     first, second, third = weights
-    x = F.relu(_normalise(first @ columns))
-    x = F.unfold(x.unflatten(-1, (side, side)), 3, padding=1)
-    x = F.relu(_normalise(second @ x))
-    return (third @ x).squeeze(1)
+    crops = len(third)
+    x = F.relu(_normalise(F.conv2d(pixels, first, padding=1, groups=crops)))
+    x = F.relu(_normalise(F.conv2d(x, second, padding=1, groups=crops)))
+    return F.conv2d(x, third, groups=crops).view(crops, -1)
 
 
 def ranked_points(values: Tensor, share: float, points: int, uniform: Tensor) -> Tensor:
@@ -83,21 +84,8 @@ def segment_crops(
     [crops, weight_count(channels)], uniform: [crops, 2, points]: the rows' own random numbers; foreground,
     background_share: shares of the crop that points are drawn from; background: "least" or "frame".
 
-    Returns foreground probabilities [crops, side, side]. A processor takes a few crops at a time, whose neighbourhoods
-    stay in its cache.
+    Returns foreground probabilities [crops, side, side].
     """
-    few = len(crops) if crops.is_cuda else FEW
-    parts = zip(*(tensor.split(few) for tensor in (crops, activation, normal, uniform)))
-    options = {"channels": channels, "steps": steps, "lr": lr, "foreground": foreground}
-    options |= {"background": background, "background_share": background_share}
-    return torch.cat([_segment_few(*part, **options) for part in parts])
-
-
-def _segment_few(crops, activation, normal, uniform, *, channels, steps, lr, foreground, background, background_share):
-    if len(crops) == 1:  # a product of one matrix takes another kernel than one of several
-        pair = [tensor.expand(2, *tensor.shape[1:]) for tensor in (crops, activation, normal, uniform)]
-        options = {"channels": channels, "steps": steps, "lr": lr, "foreground": foreground}
-        return _segment_few(*pair, **options, background=background, background_share=background_share)[:1]
     side = crops.shape[-1]
     values = activation.flatten(1)
     fore = ranked_points(values, foreground, uniform.shape[2], uniform[:, 0])
@@ -106,13 +94,12 @@ def _segment_few(crops, activation, normal, uniform, *, channels, steps, lr, for
     points = torch.cat([fore, back], 1)
     target = torch.zeros(points.shape, device=crops.device)
     target[:, : fore.shape[1]] = 1
-    pixels = crops.flatten(2)
-    columns = F.unfold(_normalise(pixels).unflatten(-1, (side, side)), 3, padding=1)
+    pixels = _normalise(crops.reshape(1, -1, side, side))
     weights = [w.requires_grad_() for w in initial_weights(normal, channels)]
     speed = [torch.zeros_like(w) for w in weights]
     with torch.enable_grad():
         for _ in range(steps):
-            logits = forward(columns, weights, side).gather(1, points)
+            logits = forward(pixels, weights).gather(1, points)
             loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum()
             gradients = torch.autograd.grad(loss, weights)
             with torch.no_grad():
@@ -120,4 +107,4 @@ def _segment_few(crops, activation, normal, uniform, *, channels, steps, lr, for
                     v.mul_(MOMENTUM).add_(g)
                     w.sub_(lr * v)
     with torch.no_grad():
-        return forward(columns, weights, side).sigmoid().unflatten(-1, (side, side))
+        return forward(pixels, weights).sigmoid().view(len(crops), side, side)

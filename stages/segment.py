@@ -80,7 +80,9 @@ def _segmenter(p, device: str):
     from models.wss import segment_crops, weight_count
 
     def stacked(*columns: list) -> list[torch.Tensor]:
-        return [torch.from_numpy(np.stack(column)).to(device) for column in columns]
+        """Tensors of a whole batch: batches of one size take the same kernels, so a crop's mask is its own."""
+        full = [[*column, *[column[0]] * (p.batch - len(column))] for column in columns]
+        return [torch.from_numpy(np.stack(column)).to(device) for column in full]
 
     def by_network(crops, rngs):
         normal = [rng.standard_normal(weight_count(p.channels), dtype=np.float32) for rng in rngs]
@@ -110,12 +112,7 @@ def _segmenter(p, device: str):
 
     method = by_network if p.method == "network" else by_colour
 
-    def segment(crops: list, rngs: list) -> np.ndarray:
-        double = len(crops) == 1 and p.batch > 1  # a batch of one takes other kernels than larger ones
-        found = method(crops * 2, rngs * 2) if double else method(crops, rngs)
-        return found[: len(crops)].cpu().numpy()
-
-    return segment
+    return lambda crops, rngs: method(crops, rngs)[: len(crops)].cpu().numpy()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def test_average_precision_of_a_case_known_by_hand():
     images = {"a": (40, 40), "b": (40, 40)}
     for kind in ("bbox", "segm"):
 
-        def ap50(images, detections, category="cat"):
+        def ap50(images, detections, category="cat", kind=kind):
             return average_precision(images, truth, detections, {"group": [category]}, kind)["group"]["AP50"]
 
         assert ap50(images, [hit]) == pytest.approx(100 * 51 / 101)
