@@ -64,6 +64,7 @@ class ALBEF(nn.Module):
     ):
         super().__init__()
         self.image_cls_visible = image_cls_visible
+        self._vision_dtype: torch.dtype | None = None
         self.temp = nn.Parameter(torch.tensor(0.07))
         self.visual_encoder = VisionTransformer(
             image_size=image_size,
@@ -118,13 +119,13 @@ class ALBEF(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """[batch, 3, image_size, image_size], normalised by IMAGE_MEAN and IMAGE_STD, to [batch, 1 + grid^2, width]."""
-        weight = self.visual_encoder.patch_embed.proj.weight
-        return self.visual_encoder(images.to(weight.dtype)).to(self.itm_head.weight.dtype)
+        with torch.autocast(images.device.type, self._vision_dtype, enabled=self._vision_dtype is not None):
+            return self.visual_encoder(images).to(self.itm_head.weight.dtype)
 
     def vision_to(self, dtype: torch.dtype) -> "ALBEF":
-        """Run the image encoder in another precision: nearly all of the work, and no gradient passes it. What the maps are
-        made of stays as it is."""
-        self.visual_encoder.to(dtype)
+        """Compute the image encoder's products in another precision, its sums as before: nearly all of the work, and no
+        gradient passes it. What the maps are made of stays as it is."""
+        self._vision_dtype = dtype
         return self
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -78,3 +78,17 @@ def test_pairs_of_an_image_are_masked_alone_or_together(model):
     assert not torch.allclose(apart[:, 1], together[:, 1])
     own, _ = iterative_gradcam(model, images, one, ids, mask, nouns, together=True, **options)
     torch.testing.assert_close(own, copies)
+
+
+def test_maps_of_an_image_encoder_in_bfloat16_stay_within_one_percent():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 3, 168, 168, generator=generator)
+    ids = torch.randint(5, 60, (8, 20), generator=generator)
+    found = [
+        gradcam(model, images, ids, torch.ones_like(ids), (2, 3))
+        for model in (
+            ALBEF.from_checkpoint(WEIGHTS, 168).float(),
+            ALBEF.from_checkpoint(WEIGHTS, 168).float().vision_to(torch.bfloat16),
+        )
+    ]
+    assert 0 < (found[0] - found[1]).norm() < 0.01 * found[0].norm()
