@@ -27,8 +27,8 @@ SIDE = 64
 GRABCUT = ("seeds", "trust", "smoothness", "position", "components", "rounds", "sweeps")
 
 
-def embedded_crops(scenes: int) -> list[tuple[Crop, np.ndarray]]:
-    """Crops at the true boxes of the named objects of drawn scenes, with maps of the shipped model, and the true masks."""
+def embedded_crops(scenes: int) -> list[tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """(crop, true mask, picture, activation, true box) of the named objects of drawn scenes, by the shipped model's maps."""
     weights = ROOT / "data/weights/albef_toy.safetensors"
     model = ALBEF.from_checkpoint(weights, 168).float()
     grounder = Grounder(
@@ -58,7 +58,8 @@ def embedded_crops(scenes: int) -> list[tuple[Crop, np.ndarray]]:
         ys, xs = np.nonzero(mask)
         if min(np.ptp(xs), np.ptp(ys)) >= 16:
             box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
-            found.append((cut_crop(image, maps.max(0), box, side=SIDE, margin=0.15), mask, image, maps.max(0), box))
+            activation = maps.max(0)
+            found.append((cut_crop(image, activation, box, side=SIDE, margin=0.15), mask, image, activation, box))
     return found
 
 

@@ -39,8 +39,9 @@ def cut_out(
 
     colours: [crops, 3, side, side] float32, CIE Lab over 100; activation: [crops, side, side], at least 0; inside:
     [crops, side, side] bool, the box within the crop; seeds: share of the box, the most activated, that is object;
-    trust: logit between the box's most and least activated pixel; smoothness: s of w; position: weight of a
-    pixel's place (the crop is as wide as 1) beside its colour; components: of each mixture; rounds: how often mixtures and labels are fitted; sweeps: mean-field steps a round.
+    trust: logit between the box's most and least activated pixel; smoothness: s of w; position: weight of a pixel's place
+    (the crop is as wide as 1) beside its colour; components: of each mixture; rounds: how often mixtures and labels are
+    fitted; sweeps: mean-field steps a round.
     """
     prior, start = _prior(activation, inside, seeds, trust)
     pixels = colours.flatten(2).transpose(1, 2)

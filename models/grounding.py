@@ -43,7 +43,10 @@ class Grounder:
 
     def ground(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         """Each pair with its maps (G x h x w float32, 0..1) and match logits (G float32), in order."""
-        for chunk in self._batches(pairs):
+        whole = (
+            (lambda item: item[0].image_id) if self._by_image else None
+        )  # with one mask a picture, its pairs stay together
+        for chunk in batches(pairs, self.batch, whole=whole):
             full = chunk + [chunk[0]] * (-len(chunk) % self.batch)
             ids, mask, _ = encode(self.tokenizer, [pair.text for pair, _ in full])
             pictures = {pair.image_id: pair.image for pair, _ in full}
@@ -62,17 +65,3 @@ class Grounder:
             )
             for (pair, _), map_, logit in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
                 yield pair, map_, logit
-
-    def _batches(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[list]:
-        """Batches; with one mask a picture, all pairs of a picture stay together."""
-        if not self._by_image:
-            yield from batches(pairs, self.batch)
-            return
-        chunk: list = []
-        for item in pairs:
-            if len(chunk) >= self.batch and item[0].image_id != chunk[-1][0].image_id:
-                yield chunk
-                chunk = []
-            chunk.append(item)
-        if chunk:
-            yield chunk

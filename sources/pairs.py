@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sources.images import ImageError, read_image
+from sources.images import ImageError, picture_or_fault
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ def named_pairs(
     path: of the picture below root; nouns: the image's rows of that table; prepare: takes the picture, height x width x 3
     uint8, once for all of its pairs.
     """
-    try:
-        image = prepare(read_image(root, path))
-    except ImageError as error:
-        return error
+    image = picture_or_fault(root, path, prepare)
+    if isinstance(image, ImageError):
+        return image
     spans: dict[str, dict[str, list]] = {}
     for row in nouns:
         spans.setdefault(row["category"], {}).setdefault(row["caption_id"], []).append((row["start"], row["end"]))

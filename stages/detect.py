@@ -12,7 +12,7 @@ def run(job) -> None:
 
     from models.detections import detection_rows
     from models.detector import OpenVocabularyMaskRCNN
-    from sources.images import ImageError, read_image
+    from sources.images import ImageError, picture_or_fault
     from store.ahead import ahead
     from store.progress import progress
 
@@ -34,10 +34,7 @@ def run(job) -> None:
     rows = (row for row in job.rows("images", ["image_id", "path", "split"]) if row["split"] == "val")
 
     def read(row: dict) -> tuple:
-        try:
-            return row["image_id"], to_tensor(read_image(job.root, row["path"]))
-        except ImageError as error:
-            return row["image_id"], error
+        return row["image_id"], picture_or_fault(job.root, row["path"], to_tensor)
 
     pictures = ahead(read, rows, threads=job.threads)
     with job.writer("detections") as writer:

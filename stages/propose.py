@@ -10,7 +10,7 @@ def run(job) -> None:
     from torchvision.transforms.functional import to_tensor
 
     from models.wspn import WSPN, propose
-    from sources.images import ImageError, read_image
+    from sources.images import ImageError, picture_or_fault
     from store.ahead import ahead
     from store.merge import by_image
     from store.progress import progress
@@ -23,10 +23,7 @@ def run(job) -> None:
 
     def read(image: tuple) -> tuple:
         about, row = image
-        try:
-            return about, row, to_tensor(read_image(job.root, about["path"]))
-        except ImageError as error:
-            return about, row, error
+        return about, row, picture_or_fault(job.root, about["path"], to_tensor)
 
     def images():
         columns = ["image_id", "path", "height", "width"]
