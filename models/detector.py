@@ -3,19 +3,22 @@
     p(r, c) = exp(h(r) . c) / (exp(h(r) . bg) + sum over k of exp(h(r) . c_k))
 
 torchvision's parts throughout; the heads differ: one box and one mask a region, and a region's embedding h(r) is
-compared with frozen text embeddings and a learned background embedding, all of unit length, over a temperature.
+compared with frozen text embeddings c and a background embedding bg. What bg is, and whether h(r) is scaled to unit length,
+is what OVIS, OVR, XPM (3.2.1), SB (Bansal et al., 2018) and BA-RPN (Zheng et al., 2021) differ in.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from models.detector_parts import build_parts
+from models.open_heads import BackgroundAwareRPNHead, MaskPrior, Predictor
 from models.pixels import COLOUR_MEAN, COLOUR_STD
 
 PARTS = {
@@ -28,12 +31,23 @@ PARTS = {
 }
 
 
+STUDENT_ONLY = ("noise_head.", "least_noise", "clamped")  # what a student's checkpoint has besides: models/student.py
+
+
+def load_detector(tensors: dict[str, Tensor], settings: dict) -> "OpenVocabularyMaskRCNN":
+    """The detector of a checkpoint, whichever stage trained it, to be used and not trained."""
+    model = OpenVocabularyMaskRCNN(**settings["detector"])
+    model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(STUDENT_ONLY)})
+    return model.eval()
+
+
 class OpenVocabularyMaskRCNN(nn.Module):
     """The detector.
 
     dimension: of the text embeddings; weights: of the pretrained backbone, None to start from nothing or to load the
     whole network afterwards; frozen: see build_backbone; background_weight: of the background in the classification loss
-    (OVIS: 0.2); temperature: divides the similarities.
+    (OVIS, XPM: 0.2); similarity: "cosine" (both of unit length) or "dot" (XPM), divided by the temperature; background:
+    see models.open_heads.Predictor; prior: a mask prior from the embedding head (OMP).
     """
 
     def __init__(
@@ -47,30 +61,26 @@ class OpenVocabularyMaskRCNN(nn.Module):
         frozen: bool = True,
         background_weight: float = 0.2,
         temperature: float = 0.05,
+        similarity: str = "cosine",
+        background: str = "learned",
+        prior: bool = False,
     ):
         super().__init__()
         parts = build_parts(backbone, weights, frozen)
-        self.background_weight, self.temperature = background_weight, temperature
+        self.background_weight, self.temperature, self.similarity = background_weight, temperature, similarity
         self.transform = GeneralizedRCNNTransform(min_size, max_size, COLOUR_MEAN, COLOUR_STD)
         self.backbone = parts.features
         anchors = AnchorGenerator(parts.anchors, ((0.5, 1.0, 2.0),) * len(parts.anchors))
+        per_place = anchors.num_anchors_per_location()[0]
+        aware = background == "rpn"
+        rpn_head = (BackgroundAwareRPNHead if aware else RPNHead)(parts.channels, per_place, *[dimension] * aware)
         counts = parts.proposals
-        self.rpn = RegionProposalNetwork(
-            anchors,
-            RPNHead(parts.channels, anchors.num_anchors_per_location()[0]),
-            0.7,
-            0.3,
-            256,
-            0.5,
-            counts,
-            counts,
-            0.7,
-        )
+        self.rpn = RegionProposalNetwork(anchors, rpn_head, 0.7, 0.3, 256, 0.5, counts, counts, 0.7)
         names = list(parts.levels)
         self.roi_heads = RoIHeads(
             parts.pooling(names, parts.box_side, 2),
             parts.box_head,
-            _Predictor(parts.hidden, dimension),
+            Predictor(parts.hidden, dimension, background),
             0.5,
             0.5,
             parts.sampled,
@@ -83,6 +93,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
             parts.mask_head,
             parts.mask_predictor,
         )
+        self.prior = MaskPrior(parts.channels, dimension) if prior else None
 
     def freeze(self, parts: list[str]) -> None:
         """Keep parts as they are: any of PARTS. Raises ValueError for another name."""
@@ -94,11 +105,43 @@ class OpenVocabularyMaskRCNN(nn.Module):
             if name.startswith(still):
                 weight.requires_grad_(False)
 
+    def start_from(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what captions taught another network of the same sizes: all but what tells boxes and masks."""
+        taught = tuple(prefix for part in ("backbone", "pyramid", "box_head") for prefix in PARTS[part])
+        taught = (*taught, "roi_heads.box_predictor.embedding")
+        self.load_state_dict({name: value for name, value in tensors.items() if name.startswith(taught)}, strict=False)
+
     def class_logits(self, embedding: Tensor, text: Tensor) -> Tensor:
         """Eq. 8 before the softmax: [regions, 1 + names], the background first. text: [names, dimension], unit length."""
-        background = F.normalize(self.roi_heads.box_predictor.background, dim=0)
+        background = self.roi_heads.box_predictor.background_vector(self.rpn.head)
         with torch.autocast(embedding.device.type, enabled=False):  # divided by so little, logits need all their digits
-            return F.normalize(embedding.float(), dim=1) @ torch.cat([background[None], text]).t() / self.temperature
+            return self._scaled(embedding) @ torch.cat([background[None], text]).t() / self.temperature
+
+    def name_logits(self, embedding: Tensor, text: Tensor) -> Tensor:
+        """The same without the background (XPM, Eqs. 2 and 3): [regions, names]."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return self._scaled(embedding) @ text.t() / self.temperature
+
+    def _scaled(self, embedding: Tensor) -> Tensor:
+        return F.normalize(embedding.float(), dim=1) if self.similarity == "cosine" else embedding.float()
+
+    def embed(self, features: dict, boxes: list[Tensor], sizes: list) -> tuple[Tensor, Tensor]:
+        """h(r) [regions, dimension] and box offsets [regions, 4] of boxes [n, 4] xyxy, pixels of the batch, an image each."""
+        heads = self.roi_heads
+        pooled = heads.box_roi_pool(features, boxes, sizes)
+        embedding, deltas = heads.box_predictor(heads.box_head(pooled))
+        return (embedding + self.prior.embed(pooled) if self.prior else embedding), deltas
+
+    def mask_features(self, features: dict, boxes: list[Tensor], sizes: list, text: Tensor | None) -> Tensor:
+        """What the mask's last layers see of boxes, an image each. text: [regions, dimension] of the names of the boxes,
+        for a prior."""
+        pooled = self.roi_heads.mask_roi_pool(features, boxes, sizes)
+        hidden = self.roi_heads.mask_head(pooled)
+        return hidden + self.prior(pooled, text) if self.prior else hidden
+
+    def mask_logits(self, features: dict, boxes: list[Tensor], sizes: list, text: Tensor | None) -> Tensor:
+        """The mask head's output [regions, 1, side, side] for boxes; arguments as for mask_features."""
+        return self.roi_heads.mask_predictor(self.mask_features(features, boxes, sizes, text))
 
     def losses(self, images: list[Tensor], targets: list[dict], text: Tensor) -> dict[str, Tensor]:
         """The five losses of Mask R-CNN.
@@ -107,12 +150,16 @@ class OpenVocabularyMaskRCNN(nn.Module):
         plus one) and masks [n, h, w] uint8; text: [names, dimension].
         """
         batch, targets = self.transform(images, targets)
-        features = self.backbone(batch.tensors)
+        return self.detection_losses(batch, self.backbone(batch.tensors), targets, text)
+
+    def detection_losses(
+        self, batch: ImageList, features: dict, targets: list[dict], text: Tensor
+    ) -> dict[str, Tensor]:
+        """losses, of pictures that went through the transform and the backbone."""
         proposals, rpn = self.rpn(batch, features, targets)
         heads = self.roi_heads
         proposals, matched, labels, offsets = heads.select_training_samples(proposals, targets)
-        regions = heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes))
-        embedding, deltas = heads.box_predictor(regions)
+        embedding, deltas = self.embed(features, proposals, batch.image_sizes)
         labels, offsets = torch.cat(labels), torch.cat(offsets)
         weight = torch.ones(1 + len(text), device=text.device)
         weight[0] = self.background_weight
@@ -121,7 +168,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         for proposal, index, label in zip(proposals, matched, labels.split([len(p) for p in proposals])):
             masks.append(proposal[label > 0])
             chosen.append(index[label > 0])
-        mask_logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, masks, batch.image_sizes)))
+        mask_logits = self.mask_logits(features, masks, batch.image_sizes, text[labels[positive] - 1])
         agnostic = [torch.zeros_like(target["labels"]) for target in targets]
         return {
             **rpn,
@@ -130,6 +177,13 @@ class OpenVocabularyMaskRCNN(nn.Module):
             / max(1, len(labels)),
             "loss_mask": maskrcnn_loss(mask_logits, masks, [target["masks"] for target in targets], agnostic, chosen),
         }
+
+    def regions(self, batch: ImageList, features: dict) -> tuple[list[Tensor], Tensor]:
+        """Region proposals moved by the box head, [n, 4] xyxy of each image, and their h(r), [all regions, dimension]."""
+        proposals, _ = self.rpn(batch, features)
+        embedding, deltas = self.embed(features, proposals, batch.image_sizes)
+        moved = self.roi_heads.box_coder.decode(deltas, proposals).squeeze(1).split([len(p) for p in proposals])
+        return [clip_boxes_to_image(boxes, size) for boxes, size in zip(moved, batch.image_sizes)], embedding
 
     @torch.inference_mode()
     def detect(
@@ -149,36 +203,26 @@ class OpenVocabularyMaskRCNN(nn.Module):
         height, width = image.shape[-2:]
         batch, _ = self.transform([image])
         features = self.backbone(batch.tensors)
-        proposals, _ = self.rpn(batch, features)
-        heads, size = self.roi_heads, batch.image_sizes[0]
-        embedding, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, [size])))
-        boxes = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals).squeeze(1), size)
+        [boxes], embedding = self.regions(batch, features)
+        size = batch.image_sizes[0]
         scale = boxes.new_tensor([width / size[1], height / size[0]] * 2)
         best = {
             name: _best(self.class_logits(embedding, text), boxes, score_threshold, nms_iou, max_detections)
             for name, text in vocabularies.items()
         }
-        regions, place = torch.cat([index for _, _, index in best.values()]).unique(return_inverse=True)
-        logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [boxes[regions]], [size])))
+        regions = torch.cat([index for _, _, index in best.values()])
+        place, named = torch.arange(len(regions), device=regions.device), None
+        if self.prior:  # a region's mask depends on its name
+            named = torch.cat([text[best[name][1]] for name, text in vocabularies.items()])
+        else:
+            regions, place = regions.unique(return_inverse=True)
+        logits = self.mask_logits(features, [boxes[regions]], [size], named)
         masks = paste_masks_in_image(logits.sigmoid(), boxes[regions] * scale, (height, width)).squeeze(1) > 0.5
         places = place.split([len(index) for _, _, index in best.values()])
         return {
             name: {"boxes": boxes[index] * scale, "labels": labels, "scores": scores, "masks": masks[chosen]}
             for (name, (scores, labels, index)), chosen in zip(best.items(), places)
         }
-
-
-class _Predictor(nn.Module):
-    """Region features to the embedding h(r) and one box offset; holds the background embedding."""
-
-    def __init__(self, hidden: int, dimension: int):
-        super().__init__()
-        self.embedding = nn.Linear(hidden, dimension)
-        self.box = nn.Linear(hidden, 4)
-        self.background = nn.Parameter(torch.randn(dimension))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.embedding(x), self.box(x)
 
 
 def _best(logits: Tensor, boxes: Tensor, threshold: float, nms_iou: float, most: int):

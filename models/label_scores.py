@@ -2,12 +2,25 @@
 
 import cv2
 import numpy as np
+import pandas as pd
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two bool masks of one shape; 0 where both are empty."""
     either = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / either if either else 0.0
+
+
+def best_iou(mask: np.ndarray, truths: list[np.ndarray]) -> float:
+    """The largest IoU of a mask with any of several true ones; 0 where there is none."""
+    return max((iou(mask, truth) for truth in truths), default=0.0)
+
+
+def rank_correlation(a, b) -> float:
+    """Spearman's, of two columns of numbers, ties at their mean rank; 0 where one of them is constant or too short."""
+    ranks = pd.DataFrame({"a": a, "b": b}).rank()
+    value = ranks["a"].corr(ranks["b"]) if len(ranks) > 1 else 0.0
+    return float(value) if np.isfinite(value) else 0.0
 
 
 def map_mask(grid: np.ndarray, shape: tuple[int, int], threshold: float = 0.5) -> np.ndarray:

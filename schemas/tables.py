@@ -31,7 +31,11 @@ _BOX_XYXY = pa.list_(pa.float32(), 4)
 _BOX_XYWH = pa.list_(pa.float64(), 4)
 _RLE = pa.struct([pa.field("size", pa.list_(pa.int32(), 2), False), pa.field("counts", pa.string(), False)])
 _IMAGE = ("image_id", pa.string(), "the data set's own id")
-_DETECTOR = ("detector", pa.string(), "the stage that trained it: train_detector, finetune_detector")
+_DETECTOR = (
+    "detector",
+    pa.string(),
+    "the stage that trained it: train_detector, finetune_detector, train_teacher, train_student",
+)
 _CATEGORY = ("category", pa.string(), "a name of the vocabulary")
 _SEGMENTATION = ("segmentation", _RLE, "COCO RLE: size [height, width] in pixels, compressed counts")
 
@@ -146,6 +150,59 @@ TABLES: dict[str, Table] = {
             ("area", pa.float64(), "pixels of the mask"),
             ("agreement", pa.float32(), "mean activation inside the mask less outside it, within the box, -1 to 1"),
         ),
+    ),
+    "teacher_masks": Table(
+        "teacher_labels",
+        ("image_id", "category", "instance"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "0: the teacher labels one region a noun (XPM, Eq. 2)"),
+            ("box", _BOX_XYXY, "the aligned region, xyxy, pixels of the image"),
+            ("score", pa.float32(), "probability of the noun among all names and the background, 0 to 1"),
+            ("similarity", pa.float32(), "v . h(f), the largest of all regions (XPM, Eq. 2)"),
+            ("rank", pa.int32(), "place of the region among the image's proposals, 0 the most confident"),
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels of the mask"),
+        ),
+    ),
+    "student_labels": Table(
+        "student_labels",
+        ("image_id", "category", "instance", "source"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "as its source counts"),
+            ("source", pa.string(), "ovis or xpm: who made the mask"),
+            ("box", _BOX_XYXY, "xyxy, pixels of the image"),
+            ("score", pa.float32(), "as its source scores it"),
+            (
+                "agreement",
+                pa.float32(),
+                "IoU with the other source's mask of the same noun, 0 to 1; -1 where there is none",
+            ),
+            ("trust", pa.float32(), "factor on the label's weight alpha"),
+            ("spoiled", pa.string(), "shifted, swapped or blown where spoiled on purpose, else empty"),
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels of the mask"),
+        ),
+        per="run",
+    ),
+    "label_noise": Table(
+        "label_noise",
+        ("image_id", "category", "instance", "source"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "as in student_labels"),
+            ("source", pa.string(), "as in student_labels"),
+            ("noise", pa.float32(), "average variance of the mask's pixels, above 0"),
+            ("alpha", pa.float32(), "reliability (XPM, Eq. 7), above 0"),
+            ("variance", pa.list_(pa.float16()), "side x side variances inside the box, row-major"),
+            ("side", pa.int32(), "cells"),
+        ),
+        per="run",
+        row_group=256,
     ),
     "embeddings": Table(
         "embed_text",

@@ -53,3 +53,40 @@ def object_batches(
     rows = Rows(data, lambda row: training_item(root, *row, number))
     loader = StepLoader(rows, batch=batch, seed=seed, **sharing)
     return lambda step: [mirrored(*item) if torch.rand(()) < 0.5 else item for item in loader(step)]
+
+
+def student_batches(
+    root: Path,
+    data: list[tuple[str, list[dict], list[dict]]],
+    categories: list[str],
+    *,
+    seed: int,
+    batch: int,
+    **sharing,
+) -> Callable[[int], list[tuple[Tensor, dict]]]:
+    """As object_batches, of annotations and pseudo-masks together; targets as models.student.RobustStudent.losses wants
+    them.
+
+    data: of each picture its path, its annotations and its rows of `student_labels`.
+    """
+    number = {name: i for i, name in enumerate(categories, start=1)}
+    rows = Rows(data, lambda row: student_item(root, *row, number))
+    loader = StepLoader(rows, batch=batch, seed=seed, **sharing)
+    return lambda step: [mirrored(*item) if torch.rand(()) < 0.5 else item for item in loader(step)]
+
+
+def student_item(
+    root: Path, path: str, drawn: list[dict], made: list[dict], number: dict[str, int]
+) -> tuple[Tensor, dict]:
+    """A picture and its target: that of training_item over annotations and pseudo-masks, with pseudo [n] bool, trust [n]
+    float32 and annotated [] bool (whether there are annotations)."""
+    as_drawn = [row | {"bbox": _xywh(row["box"])} for row in made]
+    picture, target = training_item(root, path, drawn + as_drawn, number)
+    pseudo = torch.tensor([False] * len(drawn) + [True] * len(made))
+    trust = torch.tensor([1.0] * len(drawn) + [float(row["trust"]) for row in made])
+    return picture, target | {"pseudo": pseudo, "trust": trust, "annotated": torch.tensor(bool(drawn))}
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    x0, y0, x1, y1 = (float(v) for v in box)
+    return [x0, y0, x1 - x0, y1 - y0]

@@ -6,30 +6,24 @@ STAGE = Stage(name="detect", reads=("images", "embeddings"), writes=("detections
 
 
 def run(job) -> None:
-    import numpy as np
     import torch
     from torchvision.transforms.functional import to_tensor
 
     from models.detections import detection_rows
-    from models.detector import OpenVocabularyMaskRCNN
+    from models.detector import load_detector
     from sources.images import ImageError, picture_or_fault
     from store.ahead import ahead
+    from store.detector_training import text_of
     from store.progress import progress
 
     p = job.params
     torch.set_num_threads(job.threads)
-    tensors, settings = job.checkpoint(job.shard)
-    model = OpenVocabularyMaskRCNN(**settings["detector"])
-    model.load_state_dict(tensors)
-    model.to(job.device, memory_format=torch.channels_last).eval()
+    model = load_detector(*job.checkpoint(job.shard)).to(job.device, memory_format=torch.channels_last)
     embeddings = job.table("embeddings").to_pylist()
     competing = {"all": [row for row in embeddings if row["split"] != "open"] or embeddings}
     competing |= {group: [row for row in embeddings if row["split"] == group] for group in ("base", "novel")}
     names = {group: [row["category"] for row in rows] for group, rows in competing.items() if rows}
-    vectors = {
-        group: torch.tensor(np.array([row["vector"] for row in competing[group]], np.float32)).to(job.device)
-        for group in names
-    }
+    vectors = {group: text_of(job, competing[group]) for group in names}
     count = sum(row["split"] == "val" for row in job.rows("images", ["image_id", "split"]))
     rows = (row for row in job.rows("images", ["image_id", "path", "split"]) if row["split"] == "val")
 

@@ -1,10 +1,11 @@
-"""Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks."""
+"""Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well a
+student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
 from store.stage import Stage
 
 STAGE = Stage(
     name="evaluate",
-    reads=("images", "categories", "annotations", "detections", "label_metrics"),
+    reads=("images", "categories", "annotations", "detections", "label_metrics", "student_labels", "label_noise"),
     writes=("metrics",),
 )
 
@@ -28,6 +29,38 @@ def run(job) -> None:
                 writer.add(detector=detector, **row)
         for row in job.rows("label_metrics"):
             writer.add(detector="", **row)
+        if job.has("label_noise"):
+            for row in _reliability(job, truth, vocabulary):
+                writer.add(detector="train_student", protocol="reliability", **row)
+
+
+def _reliability(job, truth: list[dict], vocabulary):
+    """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with alpha."""
+    import pandas as pd
+
+    from models.label_scores import best_iou, rank_correlation
+    from models.rle import decode
+    from store.progress import progress
+
+    objects: dict[tuple[str, str], list] = {}
+    for row in truth:
+        objects.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
+    key = ("image_id", "category", "instance", "source")
+    alphas = {tuple(row[name] for name in key): row["alpha"] for row in job.rows("label_noise", [*key, "alpha"])}
+    rows = []
+    labels = job.rows("student_labels", [*key, "segmentation"])
+    for row in progress(labels, description="labels against the truth", unit="label"):
+        name = tuple(row[column] for column in key)
+        if name in alphas and row["category"] in vocabulary.measured:
+            real = [decode(segmentation) for segmentation in objects.get(name[:2], [])]
+            iou = best_iou(decode(row["segmentation"]), real)
+            rows.append((row["source"], vocabulary.group(row["category"]), alphas[name], iou))
+    frame = pd.DataFrame(rows, columns=("source", "group", "alpha", "iou"))
+    for source, of_source in [("all", frame), *frame.groupby("source")]:
+        for group, some in [("all", of_source), *of_source.groupby("group")]:
+            yield {"kind": source, "group": group, "metric": "iou", "value": float(some.iou.mean())}
+            value = rank_correlation(some.alpha, some.iou)
+            yield {"kind": source, "group": group, "metric": "rank_correlation", "value": value}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def run(job) -> None:
     import numpy as np
 
     from models.coco_scores import average_precision
-    from models.label_scores import box_recall, covered, iou, map_mask, pointing_chance, points_at
+    from models.label_scores import best_iou, box_recall, covered, map_mask, pointing_chance, points_at
     from models.rle import decode
     from sources.vocabulary import read_vocabulary
     from store.progress import progress
@@ -44,20 +44,25 @@ def run(job) -> None:
         for group in (vocabulary.group(category), "all"):
             measured.setdefault((protocol, kind, group, metric), []).append(float(value))
 
+    thresholded: list[dict] = []
     maps = progress(job.rows("gradcam"), description="measuring maps", unit="map", total=job.count("gradcam"))
     for row in maps:
         key = row["image_id"], row["category"]
+        grids = activation_maps(row)
+        label = _label_of_map(row, map_mask(grids.max(0), sizes[key[0]])) if key[0] in sizes else None
+        if label:
+            thresholded.append(label)
         if key not in objects:
             continue
-        union = np.any([decode(o["segmentation"]) for o in objects[key]], axis=0)
-        grids = activation_maps(row)
+        real = [decode(o["segmentation"]) for o in objects[key]]
+        union = np.any(real, axis=0)
         note("grounding", "run", key[1], "pointing", points_at(grids[0], union))
         note("grounding", "run", key[1], "pointing_chance", pointing_chance(grids[0].shape, union))
         for iterations in (1, len(grids)):
             mask = map_mask(grids[:iterations].max(0), union.shape)
             note("grounding", f"G={iterations}", key[1], "coverage", covered(mask, union))
         mask = map_mask(grids.max(0), union.shape)
-        note("pseudo_labels", "gradcam", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key]))
+        note("pseudo_labels", "gradcam", key[1], "iou", best_iou(mask, real))
     for score, pairs in _other_scores(job, sizes):
         for key, grid in pairs:
             if key in objects:
@@ -79,9 +84,8 @@ def run(job) -> None:
         labels.append(row | {"bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]})
         if key in objects:
             mask = decode(row["segmentation"])
-            note(
-                "pseudo_labels", "mask", key[1], "iou", max(iou(mask, decode(o["segmentation"])) for o in objects[key])
-            )
+            real = [decode(o["segmentation"]) for o in objects[key]]
+            note("pseudo_labels", "mask", key[1], "iou", best_iou(mask, real))
             note(
                 "pseudo_labels", "box", key[1], "recall50", max(box_recall(box[None], o["bbox"]) for o in objects[key])
             )
@@ -90,10 +94,25 @@ def run(job) -> None:
     with job.writer("label_metrics") as writer:
         for (protocol, kind, group, metric), values in sorted(measured.items()):
             writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=float(np.mean(values)))
-        for kind in ("bbox", "segm"):
-            for group, values in average_precision(sizes, truth, labels, groups, kind).items():
-                for metric, value in values.items():
-                    writer.add(protocol="pseudo_labels", kind=kind, group=group, metric=metric, value=value)
+        for protocol, found in (("pseudo_labels", labels), ("gradcam_labels", thresholded)):
+            for kind in ("bbox", "segm"):
+                for group, values in average_precision(sizes, truth, found, groups, kind).items():
+                    for metric, value in values.items():
+                        writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=value)
+
+
+def _label_of_map(row: dict, mask) -> dict | None:
+    """The thresholded map of a pair as a label of its own (OVIS, Table 3, GradCAM): scored by its match logit."""
+    from pycocotools import mask as coco_mask
+
+    from models.rle import encode
+
+    segmentation = encode(mask)
+    x, y, width, height = (float(v) for v in coco_mask.toBbox(segmentation))
+    if not width:
+        return None
+    about = {"image_id": row["image_id"], "category": row["category"], "score": float(row["itm_logit"][0])}
+    return about | {"bbox": [x, y, width, height], "segmentation": segmentation}
 
 
 def _measured_images(job) -> dict[str, tuple[int, int]]:

@@ -19,13 +19,12 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    import numpy as np
     import torch
 
     from models.detector import OpenVocabularyMaskRCNN
     from sources.coco import read_split
     from sources.objects import by_image, object_batches
-    from store.detector_training import train_detector
+    from store.detector_training import drawn_objects, text_of, train_detector, training_paths
     from store.errors import UserError
 
     p = job.params
@@ -33,13 +32,8 @@ def run(job) -> None:
     rows = [row for row in job.table("embeddings").to_pylist() if row["split"] == "base" or p.keep_novel]
     names = [row["category"] for row in rows]
     base = {row["category"] for row in rows if row["split"] == "base"}
-    text = torch.tensor(np.array([row["vector"] for row in rows], np.float32)).to(job.device)
-    paths = {row["image_id"]: row["path"] for row in job.rows("images") if row["split"] == "train"}
-    drawn = [
-        row
-        for row in job.rows("annotations")
-        if row["image_id"] in paths and row["category"] in base and not row["iscrowd"] and min(row["bbox"][2:]) >= 1
-    ]
+    text, paths = text_of(job, rows), training_paths(job)
+    drawn = drawn_objects(job, paths, base)
     if not drawn:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
     log.info("%d images hold an object of a base category", len({row["image_id"] for row in drawn}))

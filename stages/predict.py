@@ -95,17 +95,16 @@ def predict(args: argparse.Namespace) -> None:
 
 def _detector(weights: Path, device: str):
     """The detector of a checkpoint, and the dimension of its text embeddings."""
-    from models.detector import OpenVocabularyMaskRCNN
+    from models.detector import load_detector
     from store.job import read_safetensors
 
     tensors, settings = read_safetensors(weights)
     if "detector" not in settings:
         raise UserError(
-            f"{weights} is no detector's checkpoint: wanted is train_detector/all.safetensors or finetune_detector's"
+            f"{weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, finetune_detector, "
+            "train_teacher or train_student"
         )
-    model = OpenVocabularyMaskRCNN(**settings["detector"])
-    model.load_state_dict(tensors)
-    return model.to(device).eval(), settings["detector"]["dimension"]
+    return load_detector(tensors, settings).to(device), settings["detector"]["dimension"]
 
 
 def _vectors(configfile: Path, names: list[str], dimension: int):

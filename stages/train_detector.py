@@ -12,20 +12,19 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    import numpy as np
     import torch
 
     from models.backbones import read_backbone_weights
     from models.detector import OpenVocabularyMaskRCNN
     from sources.coco import read_split
     from sources.objects import by_image, object_batches
-    from store.detector_training import train_detector
+    from store.detector_training import text_of, train_detector
     from store.errors import UserError
 
     p = job.params
     torch.set_num_threads(job.threads)
-    embeddings = job.table("embeddings").to_pydict()
-    text = torch.tensor(np.array(embeddings["vector"], np.float32)).to(job.device)
+    rows = job.table("embeddings").to_pylist()
+    text = text_of(job, rows)
     [labels_file] = job.paths("pseudo_labels")
     labels = read_split(labels_file.parent, ".", labels_file.name)
     objects = by_image(labels.annotations)
@@ -38,7 +37,7 @@ def run(job) -> None:
     model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **sizes)
     model.to(job.device).train()
     data = [(labels.images[image_id][0], objects[image_id]) for image_id in sorted(objects)]
-    batches = object_batches(job.root, data, embeddings["category"], **job.sharing())
+    batches = object_batches(job.root, data, [row["category"] for row in rows], **job.sharing())
     curve = train_detector(job, model, text, batches, description="training the detector")
     job.save_checkpoint(model.state_dict(), {"detector": sizes})
     job.save_curve(curve)

@@ -93,9 +93,29 @@ def checked(config: dict) -> dict:
 
 
 def detectors(config: dict) -> list[str]:
-    """The stages that train a detector in this run: fine-tuning needs base annotations."""
-    tuned = config["finetune_detector"]["steps"] and config["ingest"]["train"]["instances"]
-    return ["train_detector"] + (["finetune_detector"] if tuned else [])
+    """The stages that train a detector in this run: all but OVIS' first need base annotations."""
+    drawn = config["ingest"]["train"]["instances"]
+    known = {
+        "train_detector": True,
+        "finetune_detector": drawn and config["finetune_detector"]["steps"],
+        "train_teacher": drawn,
+        "train_student": drawn,
+    }
+    return [name for name in known if known[name] and name in config["detectors"]]
+
+
+def leaves_out(config: dict, stage: str, artifact: str) -> bool:
+    """Whether a stage does without one of its inputs under this configuration."""
+    made = {
+        ("train_teacher", "pretrain_captions"): config["pretrain_captions"]["steps"] > 0,
+        ("student_labels", "pseudo_masks"): config["student_labels"]["labels"] != "xpm",
+        ("student_labels", "teacher_masks"): config["student_labels"]["labels"] != "ovis",
+        ("evaluate", "label_noise"): "train_student" in detectors(config),
+        ("evaluate", "student_labels"): "train_student" in detectors(config),
+        ("report", "label_noise"): "train_student" in detectors(config),
+        ("report", "student_labels"): "train_student" in detectors(config),
+    }
+    return not made.get((stage, artifact), True)
 
 
 def is_measured(config: dict) -> bool:

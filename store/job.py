@@ -59,6 +59,10 @@ class Job:
 
     # Reading
 
+    def has(self, artifact: str) -> bool:
+        """Whether this configuration's stage reads the artifact."""
+        return artifact in self._inputs
+
     def paths(self, artifact: str) -> list[Path]:
         """The files of an input."""
         return [self._blobs.path(output.digest, output.suffix) for output in self._inputs[artifact]]

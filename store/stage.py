@@ -26,7 +26,7 @@ from pathlib import Path
 from schemas.tables import TABLES
 from store.arguments import flatten, stage_arguments
 from store.blobs import Blobs, file_digest, write_atomically
-from store.config import detectors
+from store.config import detectors, leaves_out
 from store.errors import UserError, is_for_user
 from store.files import file_parameters, find_file
 from store.fingerprint import stage_fingerprint
@@ -78,11 +78,11 @@ class Stage:
         shards = config["shards"]
         blobs, folder = Blobs(args.data), Run(args.data, args.into)
         parts = {"shard": [str(shard) for shard in range(shards)], "detector": detectors(config)}
-        reads, wanted = self.reads, args.shard
+        reads, wanted = [name for name in self.reads if not leaves_out(config, self.name, name)], args.shard
         if self.per == "detector":
             if wanted not in parts["detector"]:
                 raise UserError(f"{wanted} trains no detector of this run: {', '.join(parts['detector'])}")
-            reads, wanted = (*self.reads, wanted), "all"
+            reads, wanted = (*reads, wanted), "all"
         inputs = {name: Run(args.data, config["run"]).outputs_of(name, wanted, parts) for name in reads}
         for outputs in inputs.values():
             for output in outputs:

@@ -73,6 +73,19 @@ class Team:
         for weight, part in zip(learned, flat.split([weight.numel() for weight in learned])):
             weight.grad.copy_(part.view_as(weight))
 
+    def least(self, value: float) -> float:
+        """The smallest of the team's values."""
+        if self.world == 1:
+            return value
+        import torch
+        import torch.distributed as dist
+
+        found = torch.tensor(value)
+        if dist.get_backend() == "nccl":
+            found = found.cuda()
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return float(found)
+
     def average(self, scalars: dict) -> dict:
         """The mean of named scalars over the team."""
         if self.world == 1:

@@ -1,0 +1,30 @@
+"""Pseudo-masks spoiled on purpose, to see what a student makes of noise: shifted, another object's, or blown up."""
+
+import numpy as np
+
+KINDS = ("shifted", "swapped", "blown")
+
+
+def shifted(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The mask moved by half its box in a random direction; the box stays. mask: bool [h, w]; box: xyxy pixels."""
+    angle = rng.uniform(0, 2 * np.pi)
+    dx, dy = (round(float(0.5 * side * turn)) for side, turn in zip(box[2:] - box[:2], (np.cos(angle), np.sin(angle))))
+    moved = np.zeros_like(mask)
+    height, width = mask.shape
+    ys, xs = np.nonzero(mask)
+    ys, xs = ys + dy, xs + dx
+    inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
+    moved[ys[inside], xs[inside]] = True
+    return moved, box
+
+
+def blown(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The whole of the box, grown by half of its sides, as the mask."""
+    height, width = mask.shape
+    centre, half = (box[:2] + box[2:]) / 2, 0.75 * (box[2:] - box[:2])
+    limits = np.array([width, height], np.float32)
+    grown = np.concatenate([(centre - half).clip(0, limits - 1), (centre + half).clip(1, limits)]).astype(np.float32)
+    full = np.zeros_like(mask)
+    x0, y0, x1, y1 = grown.round().astype(int)
+    full[y0:y1, x0:x1] = True
+    return full, grown
