@@ -25,7 +25,8 @@ DRAW = FLOW.toy_command(PYTHON)
 
 wildcard_constraints:
     shard=r"\d+",
-    detector=r"\w+_detector",
+    detector=r"train_detector|finetune_detector|train_teacher|train_student",
+    run=r"[A-Za-z0-9_.-]+",
 
 
 localrules:
@@ -52,9 +53,9 @@ rule toy:
     output:
         FLOW.toy_files(),
     log:
-        FLOW.log("toy"),
+        FLOW.log("toy").format(run=FLOW.run),
     benchmark:
-        FLOW.benchmark("toy")
+        FLOW.benchmark("toy").format(run=FLOW.run)
     conda:
         "environment.yml"
     resources:
@@ -89,7 +90,7 @@ rule ingest:
 rule categories:
     """The vocabulary: of a file, counted, or of the labels."""
     input:
-        FLOW.manifest("ingest"),
+        FLOW.inputs("categories"),
     output:
         FLOW.manifest("categories"),
     log:
@@ -113,10 +114,9 @@ rule categories:
 rule nouns:
     """Captions to the nouns of the vocabulary that they name."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("categories"),
+        FLOW.inputs("nouns"),
     output:
-        FLOW.each("nouns"),
+        FLOW.manifest("nouns", "{shard}"),
     log:
         FLOW.log("nouns", "{shard}"),
     benchmark:
@@ -135,10 +135,9 @@ rule nouns:
 rule gradcam:
     """Activation maps of every noun, with iterative masking (OVIS, Eqs. 1-4)."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.each("nouns"),
+        FLOW.inputs("gradcam"),
     output:
-        FLOW.each("gradcam"),
+        FLOW.manifest("gradcam", "{shard}"),
     log:
         FLOW.log("gradcam", "{shard}"),
     benchmark:
@@ -161,9 +160,9 @@ rule gradcam:
 rule selective_search:
     """Box proposals without learning."""
     input:
-        FLOW.manifest("ingest"),
+        FLOW.inputs("selective_search"),
     output:
-        FLOW.each("selective_search"),
+        FLOW.manifest("selective_search", "{shard}"),
     log:
         FLOW.log("selective_search", "{shard}"),
     benchmark:
@@ -182,10 +181,7 @@ rule selective_search:
 rule train_wspn:
     """A proposal network taught by the captions' base nouns (OVIS, Eq. 5)."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("categories"),
-        FLOW.every("nouns"),
-        FLOW.every("selective_search"),
+        FLOW.inputs("train_wspn"),
     output:
         FLOW.manifest("train_wspn"),
     log:
@@ -207,11 +203,9 @@ rule train_wspn:
 rule propose:
     """The network's best 50 boxes of every image."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.each("selective_search"),
-        FLOW.manifest("train_wspn"),
+        FLOW.inputs("propose"),
     output:
-        FLOW.each("propose"),
+        FLOW.manifest("propose", "{shard}"),
     log:
         FLOW.log("propose", "{shard}"),
     benchmark:
@@ -234,12 +228,9 @@ rule propose:
 rule select_boxes:
     """The box that holds most of a noun's activation (OVIS, Eq. 6)."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.each("nouns"),
-        FLOW.each("gradcam"),
-        FLOW.each("propose"),
+        FLOW.inputs("select_boxes"),
     output:
-        FLOW.each("select_boxes"),
+        FLOW.manifest("select_boxes", "{shard}"),
     log:
         FLOW.log("select_boxes", "{shard}"),
     benchmark:
@@ -257,11 +248,9 @@ rule select_boxes:
 rule segment:
     """The object's outline inside its box (OVIS, Eq. 7)."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.each("gradcam"),
-        FLOW.each("select_boxes"),
+        FLOW.inputs("segment"),
     output:
-        FLOW.each("segment"),
+        FLOW.manifest("segment", "{shard}"),
     log:
         FLOW.log("segment", "{shard}"),
     benchmark:
@@ -281,9 +270,7 @@ rule segment:
 rule pseudo_labels:
     """The pseudo-masks as COCO JSON."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("categories"),
-        FLOW.every("segment"),
+        FLOW.inputs("pseudo_labels"),
     output:
         FLOW.manifest("pseudo_labels"),
     log:
@@ -306,7 +293,7 @@ rule pseudo_labels:
 rule embed_text:
     """The vocabulary's names as vectors."""
     input:
-        FLOW.manifest("categories"),
+        FLOW.inputs("embed_text"),
     output:
         FLOW.manifest("embed_text"),
     log:
@@ -326,9 +313,7 @@ rule embed_text:
 rule train_detector:
     """An open-vocabulary Mask R-CNN taught by pseudo-labels alone (OVIS, Eq. 8)."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("pseudo_labels"),
-        FLOW.manifest("embed_text"),
+        FLOW.inputs("train_detector"),
     output:
         FLOW.manifest("train_detector"),
     log:
@@ -350,10 +335,7 @@ rule train_detector:
 rule finetune_detector:
     """The detector, taught on by base annotations (OVIS, Table 3)."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("embed_text"),
-        FLOW.manifest("pseudo_labels"),
-        FLOW.manifest("train_detector"),
+        FLOW.inputs("finetune_detector"),
     output:
         FLOW.manifest("finetune_detector"),
     log:
@@ -372,12 +354,147 @@ rule finetune_detector:
         TEAM
 
 
+# XPM: a teacher, its labels, a robust student ------------------------------------------------------------------------
+
+
+rule pretrain_captions:
+    """The teacher's network, taught by captions alone (OVR)."""
+    input:
+        FLOW.inputs("pretrain_captions"),
+    output:
+        FLOW.manifest("pretrain_captions"),
+    log:
+        FLOW.log("pretrain_captions"),
+    benchmark:
+        FLOW.benchmark("pretrain_captions")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **FLOW.params("pretrain_captions"),
+    shell:
+        TEAM
+
+
+rule train_teacher:
+    """A Mask R-CNN taught by base annotations (XPM, 3.2.1)."""
+    input:
+        FLOW.inputs("train_teacher"),
+    output:
+        FLOW.manifest("train_teacher"),
+    log:
+        FLOW.log("train_teacher"),
+    benchmark:
+        FLOW.benchmark("train_teacher")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **FLOW.params("train_teacher"),
+    shell:
+        TEAM
+
+
+rule teacher_labels:
+    """The regions that the teacher finds most like the captions' nouns, and their masks (XPM, Eqs. 2 and 4)."""
+    input:
+        FLOW.inputs("teacher_labels"),
+    output:
+        FLOW.manifest("teacher_labels", "{shard}"),
+    log:
+        FLOW.log("teacher_labels", "{shard}"),
+    benchmark:
+        FLOW.benchmark("teacher_labels", "{shard}")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **FLOW.params("teacher_labels"),
+    shell:
+        SHARD
+
+
+rule student_labels:
+    """The pseudo-masks that the student learns from: the teacher's, Mask-free OVIS's, or both."""
+    input:
+        FLOW.inputs("student_labels"),
+    output:
+        FLOW.manifest("student_labels"),
+    log:
+        FLOW.log("student_labels"),
+    benchmark:
+        FLOW.benchmark("student_labels")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        **FLOW.params("student_labels"),
+    shell:
+        ONCE
+
+
+rule train_student:
+    """The student, which learns from noisy pseudo-masks and base annotations (XPM, Eqs. 3, 6 and 7)."""
+    input:
+        FLOW.inputs("train_student"),
+    output:
+        FLOW.manifest("train_student"),
+    log:
+        FLOW.log("train_student"),
+    benchmark:
+        FLOW.benchmark("train_student")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **FLOW.params("train_student"),
+    shell:
+        TEAM
+
+
+rule label_noise:
+    """How noisy the student takes each pseudo-mask to be."""
+    input:
+        FLOW.inputs("label_noise"),
+    output:
+        FLOW.manifest("label_noise"),
+    log:
+        FLOW.log("label_noise"),
+    benchmark:
+        FLOW.benchmark("label_noise")
+    conda:
+        "environment.yml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=4000,
+    params:
+        **FLOW.params("label_noise"),
+    shell:
+        ONCE
+
+
+# What is found, and how good it is -----------------------------------------------------------------------------------
+
+
 rule detect:
     """What a trained detector finds in the validation images."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("embed_text"),
-        FLOW.manifest("{detector}"),
+        FLOW.inputs("detect"),
     output:
         FLOW.manifest("detect", "{detector}"),
     log:
@@ -396,19 +513,10 @@ rule detect:
         f"{ONCE} --detector {{wildcards.detector}}"
 
 
-# How good is it? ----------------------------------------------------------------------------------------------------
-
-
 rule evaluate_labels:
     """Maps, proposals and pseudo-masks against the truth."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("categories"),
-        FLOW.every("nouns"),
-        FLOW.every("gradcam"),
-        FLOW.every("selective_search"),
-        FLOW.every("propose"),
-        FLOW.every("segment"),
+        FLOW.inputs("evaluate_labels"),
     output:
         FLOW.manifest("evaluate_labels"),
     log:
@@ -430,10 +538,7 @@ rule evaluate_labels:
 rule evaluate:
     """Each detector's AP: constrained and generalized, base, novel and all."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.manifest("categories"),
-        FLOW.of_detectors("detect"),
-        FLOW.manifest("evaluate_labels"),
+        FLOW.inputs("evaluate"),
     output:
         FLOW.manifest("evaluate"),
     log:
@@ -453,13 +558,7 @@ rule evaluate:
 rule report:
     """Contact sheets as PNG."""
     input:
-        FLOW.manifest("ingest"),
-        FLOW.every("nouns"),
-        FLOW.every("gradcam"),
-        FLOW.every("propose"),
-        FLOW.every("select_boxes"),
-        FLOW.every("segment"),
-        FLOW.of_detectors("detect"),
+        FLOW.inputs("report"),
     output:
         FLOW.manifest("report"),
     log:
@@ -482,8 +581,7 @@ rule report:
 rule pretrain:
     """Both checkpoints of data/weights (nothing of the run above depends on it)."""
     input:
-        FLOW.manifest("pretrain_vlm"),
-        FLOW.manifest("pretrain_backbone"),
+        FLOW.of_this_run("pretrain_vlm", "pretrain_backbone"),
 
 
 rule pretrain_vlm:

@@ -15,6 +15,7 @@ STAGE = Stage(
     reads=("images", "annotations", "embeddings", "pseudo_labels", "train_detector"),
     writes=("finetune_detector",),
     team=True,
+    random=True,
 )
 
 

@@ -6,7 +6,7 @@ stage makes them again.
 
 from store.stage import Stage
 
-STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",))
+STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",), random=True)
 
 
 def draw(task: tuple[int, int, int]) -> tuple:

@@ -8,6 +8,7 @@ STAGE = Stage(
     writes=("pretrain_captions",),
     team=True,
     files=("weights",),
+    random=True,
 )
 
 

@@ -6,7 +6,7 @@ shipped in data/weights; this stage makes them again.
 
 from store.stage import Stage
 
-STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",))
+STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",), random=True)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 

@@ -3,7 +3,9 @@ of what is activated and of what is around the box."""
 
 from store.stage import Stage
 
-STAGE = Stage(name="segment", reads=("images", "gradcam", "pseudo_boxes"), writes=("pseudo_masks",), per="shard")
+STAGE = Stage(
+    name="segment", reads=("images", "gradcam", "pseudo_boxes"), writes=("pseudo_masks",), per="shard", random=True
+)
 
 
 def run(job) -> None:

@@ -2,7 +2,7 @@
 
 from store.stage import Stage
 
-STAGE = Stage(name="selective_search", reads=("images",), writes=("proposals",), per="shard")
+STAGE = Stage(name="selective_search", reads=("images",), writes=("proposals",), per="shard", random=True)
 
 
 def search(task: tuple) -> tuple:

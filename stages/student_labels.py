@@ -6,7 +6,12 @@ be spoiled on purpose, to measure what noise does.
 
 from store.stage import Stage
 
-STAGE = Stage(name="student_labels", reads=("pseudo_masks", "teacher_masks", "embeddings"), writes=("student_labels",))
+STAGE = Stage(
+    name="student_labels",
+    reads=("pseudo_masks", "teacher_masks", "embeddings"),
+    writes=("student_labels",),
+    random=True,
+)
 SOURCES = {"ovis": "pseudo_masks", "xpm": "teacher_masks"}
 COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "area"]
 

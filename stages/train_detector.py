@@ -8,6 +8,7 @@ STAGE = Stage(
     writes=("train_detector",),
     team=True,
     files=("weights",),
+    random=True,
 )
 
 

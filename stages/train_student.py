@@ -12,6 +12,7 @@ STAGE = Stage(
     writes=("train_student",),
     team=True,
     files=("resume",),
+    random=True,
 )
 
 

@@ -15,6 +15,7 @@ STAGE = Stage(
     writes=("train_teacher",),
     team=True,
     files=("weights",),
+    random=True,
 )
 
 

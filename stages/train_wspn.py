@@ -7,6 +7,7 @@ STAGE = Stage(
     reads=("images", "nouns", "proposals", "categories"),
     writes=("train_wspn",),
     files=("weights",),
+    random=True,
 )
 
 

@@ -12,7 +12,7 @@ from store.config import checked, load, section_schema
 from store.errors import UserError
 from store.fingerprint import ROOT
 
-CONFIG_VARIABLE = "CAP2MASK_CONFIG"  # the configuration of the snakemake that started the stage
+CONFIG_VARIABLE = "CAP2MASK_CONFIG"  # folder of the configurations of the snakemake that started the stage, one a run
 
 
 def stage_arguments(
@@ -29,8 +29,7 @@ def stage_arguments(
         f"writes: {', '.join(writes)}. parameters default to what --configfile says.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    default = Path(os.environ.get(CONFIG_VARIABLE, ROOT / "config" / "config.yaml"))
-    parser.add_argument("--configfile", type=Path, default=default, help="default config/config.yaml")
+    parser.add_argument("--configfile", type=Path, help="default config/config.yaml")
     parser.add_argument("--run", help="name of the run (default: the config's)")
     parser.add_argument(
         "--into",
@@ -56,6 +55,9 @@ def stage_arguments(
         )
         group.add_argument(f"--{name.replace('_', '-')}", dest=f"p:{name}", metavar="VALUE", help=about)
     args = parser.parse_args()
+    if not args.configfile:
+        folder = os.environ.get(CONFIG_VARIABLE)
+        args.configfile = Path(folder, f"{args.run}.json") if folder and args.run else ROOT / "config" / "config.yaml"
     args.config = _settings(args, stage)
     return args
 

@@ -24,13 +24,14 @@ from store.team import Team
 class Job:
     """One execution of a stage on one shard.
 
-    params: the stage's section of the config, as attributes; seed; shard ("all" or a number) of shards; threads;
+    params: the stage's section of the config, as attributes; seed (None where nothing is drawn); shard ("all" or a number) of shards; threads;
     device ("cpu" or "cuda"); root: the data set's folder; files: the declared input files, by parameter name;
     scratch: a folder of this very action that survives a kill.
     """
 
     def __init__(self, *, stage, params, seed, shard, shards, threads, device, root, files, inputs, scratch, blobs):
-        self.stage, self.seed, self.shard, self.shards = stage, seed, shard, shards
+        self.stage, self.shard, self.shards = stage, shard, shards
+        self._seed = seed
         self.params = _namespace(params)
         self.threads, self.root, self.files, self.scratch = threads, root, files, scratch
         self.team = Team.of_this_process()
@@ -97,6 +98,13 @@ class Job:
         return read_safetensors(self.paths(artifact)[0])
 
     # Randomness
+
+    @property
+    def seed(self) -> int:
+        """The run's seed. Raises RuntimeError in a stage that does not declare itself random."""
+        if self._seed is None:
+            raise RuntimeError(f"{self.stage} draws random numbers: declare Stage(random=True)")
+        return self._seed
 
     def rng(self, *key) -> np.random.Generator:
         """The random numbers of one row: of (seed, stage, key), whatever the shard, batch or order."""

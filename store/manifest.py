@@ -40,7 +40,7 @@ class Manifest:
     shard: str
     key: str
     fingerprint: str
-    seed: int
+    seed: int | None
     params: dict
     inputs: list[dict] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)

@@ -30,7 +30,7 @@ from store.config import detectors, leaves_out
 from store.errors import UserError, is_for_user
 from store.files import file_parameters, find_file
 from store.fingerprint import stage_fingerprint
-from store.manifest import Manifest, Output, Run, action_key
+from store.manifest import Manifest, Output, Run, action_key, producer
 from store.progress import progress
 from store.team import Team, spread_out
 
@@ -44,7 +44,8 @@ class Stage:
     reads, writes: tables, or checkpoints by the name of their stage; files: parameters
     (of its section, dotted, or shared) that name files, whose content and not name enters the memo's key; an empty
     one is left out; root_files: the same, relative to the data set's folder. per: "shard" for one job a shard, "run"
-    for one job, "split" for one job that writes all shards, "detector" for one job a trained detector. team: several processes can share the work, one a GPU.
+    for one job, "split" for one job that writes all shards, "detector" for one job a trained detector. team: several
+    processes can share the work, one a GPU. random: it draws random numbers, so that the seed counts.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Stage:
     root_files: tuple[str, ...] = ()
     per: str = "run"
     team: bool = False
+    random: bool = False
 
     def main(self, run) -> None:
         """Command line of the stage; exits 1 with one line on a user's mistake."""
@@ -83,14 +85,18 @@ class Stage:
             if wanted not in parts["detector"]:
                 raise UserError(f"{wanted} trains no detector of this run: {', '.join(parts['detector'])}")
             reads, wanted = (*reads, wanted), "all"
-        inputs = {name: Run(args.data, config["run"]).outputs_of(name, wanted, parts) for name in reads}
+        inputs = {}
+        for name in reads:
+            home = config["homes"].get(producer(name)[0], config["run"])
+            inputs[name] = Run(args.data, home).outputs_of(name, wanted, parts)
         for outputs in inputs.values():
             for output in outputs:
                 blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
         files = self._files(config, params)
         in_key = {name: [output.digest for output in outputs] for name, outputs in inputs.items()}
         digests = {name: content_digest(path) for name, path in files.items()}
-        about = {"section": self._params_in_key(params), "seed": config["seed"]}
+        seed = config["seed"] if self.random else None
+        about = {"section": self._params_in_key(params), "seed": seed}
         if self.per == "split":
             about["shards"] = shards
         key = action_key(self.name, code, about, {"tables": in_key, "files": digests})
@@ -140,7 +146,7 @@ class Stage:
         job = Job(
             stage=self.name,
             params=params,
-            seed=config["seed"],
+            seed=config["seed"] if self.random else None,
             shard=args.shard,
             shards=config["shards"],
             threads=args.threads,
@@ -166,7 +172,7 @@ class Stage:
             shard=args.shard,
             key=key,
             fingerprint=code,
-            seed=config["seed"],
+            seed=config["seed"] if self.random else None,
             params=self._params_in_key(params),
             inputs=[{"artifact": name, "digests": found} for name, found in sorted(in_key.items())],
             files=digests,

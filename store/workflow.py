@@ -14,44 +14,82 @@ from store.config import checked, detectors, is_measured
 from store.errors import UserError
 from store.files import file_parameters, missing_files
 from store.fingerprint import ROOT, fingerprint, stage_fingerprint
+from store.lineage import declaration, homes, parents, stage_names
+from store.variants import variants
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
 
 
 class Workflow:
-    """One configured run, as Snakemake sees it."""
+    """A configured run, and the variants of it that the tables compare, as Snakemake sees them.
+
+    Paths are patterns in {run}; what a job reads is asked for by functions of its wildcards, since a variant takes from
+    another run what is configured alike there.
+    """
 
     def __init__(self, config: dict, data: str = "data"):
         self.config = checked(config)
         self.data = data
         self.run = self.config["run"]
-        self.shards = [str(shard) for shard in range(self.config["shards"])]
+        self.configs = {self.run: self.config}
+        for run, overlay in variants(self.config):
+            self.configs[run] = checked(overlay)
+        made = homes(self.configs, stage_names())
+        for run, its in self.configs.items():
+            its["homes"] = {stage: home for stage, home in made[run].items() if home != run}
 
-    def manifest(self, stage: str, shard: str = "all") -> str:
-        """The manifest of a stage; "{shard}" makes it a pattern."""
-        return f"{self.data}/runs/{self.run}/manifests/{stage}/{shard}.json"
+    # What a rule makes: patterns
 
-    def each(self, stage: str) -> str:
-        """The manifest pattern of a stage that runs once a shard."""
-        return self.manifest(stage, "{shard}")
+    def manifest(self, stage: str, part: str = "all") -> str:
+        """The manifest of a stage; part: "{shard}" or "{detector}" for one that runs once for each."""
+        return f"{self.data}/runs/{{run}}/manifests/{stage}/{part}.json"
 
-    def every(self, stage: str) -> list[str]:
-        """The manifests of all shards of a stage."""
-        return [self.manifest(stage, shard) for shard in self.shards]
+    def log(self, stage: str, part: str = "all") -> str:
+        return f"logs/{{run}}/{stage}/{part}.log"
 
-    def log(self, stage: str, shard: str = "all") -> str:
-        return f"logs/{self.run}/{stage}/{shard}.log"
+    def benchmark(self, stage: str, part: str = "all") -> str:
+        return f"{self.data}/runs/{{run}}/benchmarks/{stage}/{part}.tsv"
 
-    def benchmark(self, stage: str, shard: str = "all") -> str:
-        return f"{self.data}/runs/{self.run}/benchmarks/{stage}/{shard}.tsv"
+    # What a rule reads: functions of wildcards
+
+    def inputs(self, stage: str):
+        """What a job of a stage reads: manifests in the runs that make them; of a stage that runs once a shard that of the
+        job's shard, or all of them; nothing of what the configuration leaves out. A function of wildcards."""
+
+        def wanted(wildcards) -> list[str]:
+            config = self.configs[wildcards.run]
+            found = []
+            for before in parents(stage, config):
+                per = declaration(before).get("per")
+                parts = ["all"]
+                if per == "detector":
+                    parts = detectors(config)
+                elif per == "shard":
+                    mine = declaration(stage).get("per") == "shard"
+                    parts = [wildcards.shard] if mine else [str(shard) for shard in range(config["shards"])]
+                found += [self._made(before, wildcards.run, part) for part in parts]
+            if declaration(stage).get("per") == "detector":
+                found.append(self._made(wildcards.detector, wildcards.run))
+            return found
+
+        return wanted
+
+    def _made(self, stage: str, run: str, part: str = "all") -> str:
+        """A manifest of a stage, in the run that makes it for `run`."""
+        return self.manifest(stage, part).format(run=self.configs[run]["homes"].get(stage, run))
 
     def goals(self) -> list[str]:
         """What `all` asks for: the pictures, and the scores where there is ground truth to measure with."""
-        return [self.manifest("report")] + ([self.manifest("evaluate")] if is_measured(self.config) else [])
+        made = ["report"] + ["evaluate"] * is_measured(self.config)
+        return [self.manifest(stage).format(run=self.run) for stage in made]
 
-    def of_detectors(self, stage: str) -> list[str]:
-        """The manifests of a stage that runs once for each trained detector."""
-        return [self.manifest(stage, detector) for detector in detectors(self.config)]
+    def scores(self) -> list[str]:
+        """The scores of the run and of all of its variants."""
+        return [self.manifest("evaluate").format(run=run) for run in self.configs]
+
+    def of_this_run(self, *stages: str) -> list[str]:
+        """The manifests of stages of the configured run itself."""
+        return [self.manifest(stage).format(run=self.run) for stage in stages]
 
     def check_files(self, stages: list[str]) -> None:
         """Look for every file that the stages need, and say once that scores are left out where they must be.
@@ -69,12 +107,12 @@ class Workflow:
         return self.source_files() if self.config["toy"]["train"] else []
 
     def toy_params(self) -> dict:
-        return {"drawn": self.config["toy"], "seed": self.config["seed"], "code": fingerprint("sources.toy")}
+        return {"drawn": self.config["toy"], "code": fingerprint("sources.toy")}
 
     def toy_command(self, python: str) -> str:
         """The command line that draws the embedded data set."""
-        root, toy, seed = self.config["root"], self.config["toy"], self.config["seed"]
-        sizes = f"--train {toy['train']} --val {toy['val']} --seed {seed}"
+        root, toy = self.config["root"], self.config["toy"]
+        sizes = f"--train {toy['train']} --val {toy['val']} --seed {toy['seed']}"
         return f"{python} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
 
     def source_files(self) -> list[str]:
@@ -93,34 +131,48 @@ class Workflow:
 
     def params(self, stage: str) -> dict:
         """What Snakemake compares: the stage's section, the seed, its code's fingerprint, its weight files' state."""
-        section = self.config.get(stage, {})
-        files = {value: _state(value) for _, value, _ in file_parameters(stage, section) if stage != "ingest"}
-        if stage == "categories" and self.config["vocabulary"]:
-            files[self.config["vocabulary"]] = _state(self.config["vocabulary"])
         return {
             "stage": stage,
-            "section": _WILDCARD.sub(r"<\1>", json.dumps(section, sort_keys=True)),
-            "seed": self.config["seed"],
+            "section": lambda wildcards: self._section(stage, wildcards.run),
+            "seed": lambda wildcards: self._seed(stage, wildcards.run),
             "shards": self.config["shards"],
-            "code": stage_fingerprint(stage, section),
-            "files": json.dumps(files, sort_keys=True),
+            "code": lambda wildcards: stage_fingerprint(stage, self.configs[wildcards.run].get(stage, {})),
+            "files": lambda wildcards: self._file_states(stage, wildcards.run),
         }
+
+    def _section(self, stage: str, run: str) -> str:
+        section = self.configs[run].get(stage, {})
+        return _WILDCARD.sub(r"<\1>", json.dumps(section, sort_keys=True))
+
+    def _seed(self, stage: str, run: str) -> str:
+        return str(self.configs[run]["seed"]) if declaration(stage).get("random") else "none"
+
+    def _file_states(self, stage: str, run: str) -> str:
+        config = self.configs[run]
+        section = config.get(stage, {})
+        files = {value: _state(value) for _, value, _ in file_parameters(stage, section) if stage != "ingest"}
+        if stage == "categories" and config["vocabulary"]:
+            files[config["vocabulary"]] = _state(config["vocabulary"])
+        return json.dumps(files, sort_keys=True)
 
     def command(self, python: str) -> str:
         """The command line of every stage, up to its shard.
 
         It holds nothing of the configuration, for Snakemake would take any change of it as changed code: that
-        travels in the environment, as a file named by its content, so that what one snakemake runs can't be changed by
-        another that is started beside it.
+        travels in the environment, as a folder of files, one a run, named by its content, so that what one snakemake runs
+        can't be changed by another that is started beside it.
         """
-        text = json.dumps(self.config, sort_keys=True, indent=1)
-        file = Path(self.data) / "configs" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-        if not file.exists():
-            write_atomically(file, text)
-        os.environ[CONFIG_VARIABLE] = str(file)
+        texts = {run: json.dumps(config, sort_keys=True, indent=1) for run, config in self.configs.items()}
+        digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
+        folder = Path(self.data) / "configs" / digest
+        for run, text in texts.items():
+            if not (folder / f"{run}.json").exists():
+                write_atomically(folder / f"{run}.json", text)
+        os.environ[CONFIG_VARIABLE] = str(folder)
         if Path.cwd() != ROOT:
             os.environ["PYTHONPATH"] = str(ROOT)
-        return f"{python} -m stages.{{params.stage}} --data {self.data} --threads {{threads}} --log {{log}}"
+        flags = f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --log {{log}}"
+        return f"{python} -m stages.{{params.stage}} {flags}"
 
 
 def _state(path: str) -> str:

@@ -1,0 +1,62 @@
+"""The variants that the tables of the papers compare: each a small file laid over the configured run, for every seed."""
+
+import copy
+from pathlib import Path
+
+import yaml
+
+from store.config import ConfigError
+from store.errors import UserError
+
+
+def overlaid(config: dict, overlay: dict) -> dict:
+    """A configuration with the keys of another laid over it, section by section."""
+    result = copy.deepcopy(config)
+    for key, value in overlay.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = overlaid(result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def variants(config: dict):
+    """(run, its configuration) of every variant and seed that config's section `tables` asks for.
+
+    A variant is a file of tables.variants: what is laid over the configuration, and `seeds`, how many of tables.seeds it is
+    run with (all, where it does not say). tables.overlay is laid over first, for all of them. Runs are named RUN.FILE.SEED.
+    """
+    section = config["tables"]
+    if not section["seeds"]:
+        return
+    files = sorted(Path(section["variants"]).glob("*.yaml"))
+    if not files:
+        raise ConfigError(f"tables.variants: {section['variants']} holds no *.yaml")
+    shared = read_overlay(Path(section["overlay"])) if section["overlay"] else {}
+    for file in files:
+        own = read_overlay(file)
+        count = own.pop("seeds", len(section["seeds"]))
+        for seed in section["seeds"][:count]:
+            run = run_name(config["run"], file.stem, seed)
+            named = {"run": run, "seed": seed, "tables": {"seeds": []}}
+            yield run, overlaid(overlaid(overlaid(config, shared), own), named)
+
+
+def run_name(run: str, variant: str, seed: int) -> str:
+    """The run of a variant with a seed."""
+    return f"{run}.{variant}.{seed}"
+
+
+def read_overlay(file: Path) -> dict:
+    """A YAML file of keys. Raises ConfigError."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is no YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds no keys")
+    return content
