@@ -31,6 +31,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    tables,
 
 
 rule all:
@@ -573,6 +574,24 @@ rule report:
         **FLOW.params("report"),
     shell:
         ONCE
+
+
+# The papers' tables: `snakemake --cores all tables` ---------------------------------------------------------------------
+
+
+rule tables:
+    """Every variant of config/variants, and the papers' tables filled with their scores."""
+    input:
+        FLOW.scores(),
+    output:
+        f"{FLOW.data}/tables.parquet",
+        f"{FLOW.data}/tables.md",
+    log:
+        FLOW.log("tables").format(run=FLOW.run),
+    params:
+        **FLOW.tables_params(),
+    shell:
+        FLOW.tables_command(PYTHON)
 
 
 # The shipped weights of the embedded run, made again: `snakemake --cores all pretrain` --------------------------------

@@ -1,4 +1,5 @@
-"""Keep the best K proposals of every training image, moved and ranked by the trained WSPN."""
+"""Keep the best K proposals of every training image, moved and ranked by the trained WSPN, or as selective search ranks
+them."""
 
 from store.stage import Stage
 
@@ -15,6 +16,9 @@ def run(job) -> None:
     from store.merge import by_image
     from store.progress import progress
 
+    if job.params.by == "selective_search":
+        _take_first(job)
+        return
     torch.set_num_threads(job.threads)
     tensors, settings = job.checkpoint("train_wspn")
     model = WSPN(**settings["wspn"])
@@ -53,6 +57,14 @@ def run(job) -> None:
                 job.reject(row["image_id"], "no_proposal", "every box fell outside the image")
                 continue
             writer.add(image_id=row["image_id"], boxes=list(kept.cpu().numpy()), scores=scores.cpu().numpy())
+
+
+def _take_first(job) -> None:
+    """The first K boxes of selective search, as it ranks them."""
+    with job.writer("wspn_proposals") as writer:
+        for row in job.rows("proposals"):
+            kept = row["boxes"][: job.params.top_k]
+            writer.add(image_id=row["image_id"], boxes=list(kept), scores=row["scores"][: job.params.top_k])
 
 
 if __name__ == "__main__":

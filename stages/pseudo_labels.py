@@ -12,8 +12,11 @@ def run(job) -> None:
     from sources.vocabulary import read_vocabulary
 
     p = job.params
+    vocabulary = read_vocabulary(job.paths("categories")[0])
     masks = []
     for row in job.rows("pseudo_masks"):
+        if vocabulary.group(row["category"]) not in p.groups:
+            continue
         if row["area"] < p.min_area:
             job.reject(row["image_id"], "small_mask", f"{row['area']:.0f} pixels", row["category"], counted=False)
         elif row["agreement"] < p.min_agreement:
@@ -23,7 +26,7 @@ def run(job) -> None:
             masks.append(row)
     masks.sort(key=lambda row: (row["image_id"], row["category"], row["instance"]))
     train = sorted((row for row in job.rows("images") if row["split"] == "train"), key=lambda row: row["image_id"])
-    content = instances_json(train, masks, read_vocabulary(job.paths("categories")[0]).names)
+    content = instances_json(train, masks, vocabulary.names)
     with job.file("pseudo_labels/all.json") as draft:
         draft.write_text(json.dumps(content), encoding="utf-8")
 

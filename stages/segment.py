@@ -112,8 +112,9 @@ def _segmenter(p, device: str):
             sweeps=p.sweeps,
         )
 
+    if p.method == "threshold":  # what is activated above a half, inside the box
+        return lambda crops, rngs: np.stack([crop.activation * crop.inside for crop in crops])
     method = by_network if p.method == "network" else by_colour
-
     return lambda crops, rngs: method(crops, rngs)[: len(crops)].cpu().numpy()
 
 

@@ -29,13 +29,9 @@ def run(job) -> None:
     known = set(job.table("embeddings", ["category"])["category"].to_pylist())
 
     def labels():
-        """(source, row) of every label, image by image."""
-        tables = [job.rows(SOURCES[source], COLUMNS) for source in sources]
-        if len(tables) == 1:
-            for row in tables[0]:
-                yield row["image_id"], [(sources[0], row)]
-            return
+        """(image_id, [(source, row), …]) of every image that has a label."""
         ids = sorted({row["image_id"] for source in sources for row in job.rows(SOURCES[source], ["image_id"])})
+        tables = [job.rows(SOURCES[source], COLUMNS) for source in sources]
         for image_id, (_, *found) in by_image(({"image_id": image_id} for image_id in ids), *tables):
             yield image_id, [(source, row) for source, rows in zip(sources, found) for row in rows]
 

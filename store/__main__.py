@@ -11,6 +11,7 @@ from store.blobs import Blobs, file_digest
 from store.compare import compare_tables
 from store.errors import UserError
 from store.manifest import Manifest, Run
+from store.paper_tables import show as show_tables
 from store.progress import progress
 from store.scores import show as show_scores
 
@@ -172,6 +173,15 @@ def main() -> None:
         show_scores(args.data / "runs" / args.run)
 
     command("scores", scores).add_argument("--run", default="toy")
+
+    def tables(args) -> None:
+        """The papers' tables from the scores of a run's variants: data/tables.parquet, tables.md, and on the screen."""
+        show_tables(args.data, args.run, args.layout, [tuple(word.split(":")) for word in args.variants])
+
+    filling = command("tables", tables)
+    filling.add_argument("--run", default="toy")
+    filling.add_argument("--layout", type=Path, default=Path("config/tables.yaml"))
+    filling.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")
     args = parser.parse_args()
     try:
         args.function(args)

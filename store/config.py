@@ -106,14 +106,17 @@ def detectors(config: dict) -> list[str]:
 
 def leaves_out(config: dict, stage: str, artifact: str) -> bool:
     """Whether a stage does without one of its inputs under this configuration."""
+    strategy = config["train_student"]["strategy"]
+    noisy = "train_student" in detectors(config) and strategy in ("robust", "stochastic_bce")
     made = {
+        ("propose", "train_wspn"): config["propose"]["by"] == "wspn",
         ("train_teacher", "pretrain_captions"): config["pretrain_captions"]["steps"] > 0,
         ("student_labels", "pseudo_masks"): config["student_labels"]["labels"] != "xpm",
         ("student_labels", "teacher_masks"): config["student_labels"]["labels"] != "ovis",
-        ("evaluate", "label_noise"): "train_student" in detectors(config),
-        ("evaluate", "student_labels"): "train_student" in detectors(config),
-        ("report", "label_noise"): "train_student" in detectors(config),
-        ("report", "student_labels"): "train_student" in detectors(config),
+        ("evaluate", "label_noise"): noisy,
+        ("evaluate", "student_labels"): noisy,
+        ("report", "label_noise"): noisy,
+        ("report", "student_labels"): noisy,
     }
     return not made.get((stage, artifact), True)
 

@@ -21,7 +21,7 @@ def overlaid(config: dict, overlay: dict) -> dict:
 
 
 def variants(config: dict):
-    """(run, its configuration) of every variant and seed that config's section `tables` asks for.
+    """(variant, seed, its configuration) of every variant and seed that config's section `tables` asks for.
 
     A variant is a file of tables.variants: what is laid over the configuration, and `seeds`, how many of tables.seeds it is
     run with (all, where it does not say). tables.overlay is laid over first, for all of them. Runs are named RUN.FILE.SEED.
@@ -37,9 +37,8 @@ def variants(config: dict):
         own = read_overlay(file)
         count = own.pop("seeds", len(section["seeds"]))
         for seed in section["seeds"][:count]:
-            run = run_name(config["run"], file.stem, seed)
-            named = {"run": run, "seed": seed, "tables": {"seeds": []}}
-            yield run, overlaid(overlaid(overlaid(config, shared), own), named)
+            named = {"run": run_name(config["run"], file.stem, seed), "seed": seed, "tables": {"seeds": []}}
+            yield file.stem, seed, overlaid(overlaid(overlaid(config, shared), own), named)
 
 
 def run_name(run: str, variant: str, seed: int) -> str:

@@ -32,8 +32,10 @@ class Workflow:
         self.data = data
         self.run = self.config["run"]
         self.configs = {self.run: self.config}
-        for run, overlay in variants(self.config):
-            self.configs[run] = checked(overlay)
+        self.variants = []
+        for variant, seed, overlay in variants(self.config):
+            self.variants.append(f"{variant}:{seed}")
+            self.configs[overlay["run"]] = checked(overlay)
         made = homes(self.configs, stage_names())
         for run, its in self.configs.items():
             its["homes"] = {stage: home for stage, home in made[run].items() if home != run}
@@ -84,8 +86,18 @@ class Workflow:
         return [self.manifest(stage).format(run=self.run) for stage in made]
 
     def scores(self) -> list[str]:
-        """The scores of the run and of all of its variants."""
-        return [self.manifest("evaluate").format(run=run) for run in self.configs]
+        """The scores of all variants. Raises UserError where the configuration asks for none."""
+        runs = [run for run in self.configs if run != self.run]
+        return [self.manifest("evaluate").format(run=run) for run in runs]
+
+    def tables_params(self) -> dict:
+        layout = self.config["tables"]["layout"]
+        return {"layout": layout, "variants": " ".join(self.variants), "code": fingerprint("store.paper_tables")}
+
+    def tables_command(self, python: str) -> str:
+        """The command line that fills the papers' tables."""
+        options = f"--run {self.run} --layout {{params.layout}} --variants {{params.variants}}"
+        return f"{python} -m store --data {self.data} tables {options} 2>&1 | tee {{log}}"
 
     def of_this_run(self, *stages: str) -> list[str]:
         """The manifests of stages of the configured run itself."""
