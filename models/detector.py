@@ -7,6 +7,8 @@ compared with frozen text embeddings c and a background embedding bg. What bg is
 is what OVIS, OVR, XPM (3.2.1), SB (Bansal et al., 2018) and BA-RPN (Zheng et al., 2021) differ in.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -153,17 +155,22 @@ class OpenVocabularyMaskRCNN(nn.Module):
         return self.detection_losses(batch, self.backbone(batch.tensors), targets, text)
 
     def detection_losses(
-        self, batch: ImageList, features: dict, targets: list[dict], text: Tensor
+        self, batch: ImageList, features: dict, targets: list[dict], text: Tensor, classify: Callable | None = None
     ) -> dict[str, Tensor]:
-        """losses, of pictures that went through the transform and the backbone."""
+        """losses, of pictures that went through the transform and the backbone. classify: another classification loss, of
+        class logits, labels and the sampled regions of each picture."""
         proposals, rpn = self.rpn(batch, features, targets)
         heads = self.roi_heads
         proposals, matched, labels, offsets = heads.select_training_samples(proposals, targets)
         embedding, deltas = self.embed(features, proposals, batch.image_sizes)
         labels, offsets = torch.cat(labels), torch.cat(offsets)
-        weight = torch.ones(1 + len(text), device=text.device)
-        weight[0] = self.background_weight
-        positive = labels > 0
+        logits, positive = self.class_logits(embedding, text), labels > 0
+        if classify:
+            loss_classifier = classify(logits, labels, proposals)
+        else:
+            weight = torch.ones(1 + len(text), device=text.device)
+            weight[0] = self.background_weight
+            loss_classifier = F.cross_entropy(logits, labels, weight=weight)
         masks, chosen = [], []
         for proposal, index, label in zip(proposals, matched, labels.split([len(p) for p in proposals])):
             masks.append(proposal[label > 0])
@@ -172,7 +179,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         agnostic = [torch.zeros_like(target["labels"]) for target in targets]
         return {
             **rpn,
-            "loss_classifier": F.cross_entropy(self.class_logits(embedding, text), labels, weight=weight),
+            "loss_classifier": loss_classifier,
             "loss_box_reg": F.smooth_l1_loss(deltas[positive], offsets[positive], beta=1 / 9, reduction="sum")
             / max(1, len(labels)),
             "loss_mask": maskrcnn_loss(mask_logits, masks, [target["masks"] for target in targets], agnostic, chosen),
@@ -200,29 +207,52 @@ class OpenVocabularyMaskRCNN(nn.Module):
         image: [3, h, w] float32 in 0..1; vocabularies: {any name: [names, dimension]}. Returns for each vocabulary
         boxes [n, 4] xyxy pixels, labels [n] (index into its names), scores [n] descending, masks [n, h, w] bool.
         """
-        height, width = image.shape[-2:]
-        batch, _ = self.transform([image])
+        limits = score_threshold, nms_iou, max_detections
+        [found] = self.detect_in([image], vocabularies, *limits)
+        return found
+
+    @torch.inference_mode()
+    def detect_in(
+        self, images: list[Tensor], vocabularies: dict[str, Tensor], threshold: float, nms_iou: float, most: int
+    ) -> list[dict[str, dict[str, Tensor]]]:
+        """detect for several images at once."""
+        batch, _ = self.transform(images)
         features = self.backbone(batch.tensors)
-        [boxes], embedding = self.regions(batch, features)
-        size = batch.image_sizes[0]
-        scale = boxes.new_tensor([width / size[1], height / size[0]] * 2)
-        best = {
-            name: _best(self.class_logits(embedding, text), boxes, score_threshold, nms_iou, max_detections)
-            for name, text in vocabularies.items()
-        }
-        regions = torch.cat([index for _, _, index in best.values()])
-        place, named = torch.arange(len(regions), device=regions.device), None
-        if self.prior:  # a region's mask depends on its name
-            named = torch.cat([text[best[name][1]] for name, text in vocabularies.items()])
-        else:
-            regions, place = regions.unique(return_inverse=True)
-        logits = self.mask_logits(features, [boxes[regions]], [size], named)
-        masks = paste_masks_in_image(logits.sigmoid(), boxes[regions] * scale, (height, width)).squeeze(1) > 0.5
-        places = place.split([len(index) for _, _, index in best.values()])
-        return {
-            name: {"boxes": boxes[index] * scale, "labels": labels, "scores": scores, "masks": masks[chosen]}
-            for (name, (scores, labels, index)), chosen in zip(best.items(), places)
-        }
+        proposed, embedding = self.regions(batch, features)
+        best, chosen, named = [], [], []
+        for boxes, h in zip(proposed, embedding.split([len(boxes) for boxes in proposed])):
+            best.append(
+                {
+                    name: _best(self.class_logits(h, text), boxes, threshold, nms_iou, most)
+                    for name, text in vocabularies.items()
+                }
+            )
+            regions = torch.cat([index for _, _, index in best[-1].values()])
+            if self.prior:  # a region's mask depends on its name
+                place = torch.arange(len(regions), device=regions.device)
+                named += [text[best[-1][name][1]] for name, text in vocabularies.items()]
+            else:
+                regions, place = regions.unique(return_inverse=True)
+            chosen.append((boxes[regions], place))
+        logits = self.mask_logits(
+            features, [boxes for boxes, _ in chosen], batch.image_sizes, torch.cat(named) if named else None
+        )
+        found = []
+        parts = logits.split([len(boxes) for boxes, _ in chosen])
+        for image, size, boxes, rivals, (seen, place), part in zip(
+            images, batch.image_sizes, proposed, best, chosen, parts
+        ):
+            height, width = image.shape[-2:]
+            scale = boxes.new_tensor([width / size[1], height / size[0]] * 2)
+            masks = paste_masks_in_image(part.sigmoid(), seen * scale, (height, width)).squeeze(1) > 0.5
+            places = place.split([len(index) for _, _, index in rivals.values()])
+            found.append(
+                {
+                    name: {"boxes": boxes[index] * scale, "labels": labels, "scores": scores, "masks": masks[own]}
+                    for (name, (scores, labels, index)), own in zip(rivals.items(), places)
+                }
+            )
+        return found
 
 
 def _best(logits: Tensor, boxes: Tensor, threshold: float, nms_iou: float, most: int):

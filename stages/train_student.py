@@ -19,6 +19,7 @@ STAGE = Stage(
 def run(job) -> None:
     import torch
 
+    from models.self_training import SELF_TRAINED, SelfTrained
     from models.student import RobustStudent
     from models.xpm import NOISE_CEILING, NOISE_FLOOR
     from sources.objects import by_image, student_batches
@@ -41,15 +42,19 @@ def run(job) -> None:
         tensors, its = read_safetensors(job.files["resume"])
         _check_vocabulary(its.get("names", []), names, job.files["resume"])
     settings["detector"] |= {"background_weight": p.background_weight}
-    student = {"base": len(base), "strategy": p.strategy, "noise_loss": p.noise_loss, "samples": p.samples}
-    student |= {"eta": p.eta, "pseudo_weight": p.pseudo_weight}
+    self_trained = p.strategy in SELF_TRAINED
+    own = ("sure", "decay") if self_trained else ("noise_loss", "samples", "eta")
+    student = {name: getattr(p, name) for name in ("strategy", "pseudo_weight", *own)} | {"base": len(base)}
 
-    def fresh() -> RobustStudent:
+    def fresh():
         torch.manual_seed(job.seed)
-        model = RobustStudent(**student, **settings["detector"])
+        model = (SelfTrained if self_trained else RobustStudent)(**student, **settings["detector"])
         model.load_state_dict(tensors, strict=False)
         model.freeze(p.frozen)
-        return model.to(job.device).train()
+        model.to(job.device).train()
+        if self_trained:
+            model.start_teaching()
+        return model
 
     def learn(model, data, description, **changed):
         batches = student_batches(job.root, data, names, **job.sharing())
@@ -67,6 +72,10 @@ def run(job) -> None:
         )
     model = fresh()
     curve = learn(model, data, "training the student")
+    if self_trained:  # what is used is the moving average
+        job.save_checkpoint(model.teacher.state_dict(), settings | {"names": names})
+        job.save_curve(curve)
+        return
     if model.clamped:
         bounds = f"{NOISE_FLOOR:g} and {NOISE_CEILING:g}"
         log.warning("%d values of the noise were kept between %s, which the estimate left", int(model.clamped), bounds)

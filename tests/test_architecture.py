@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "store": {"store", "schemas"},
     "stages": {"store", "schemas", "models", "sources"},
 }
-TRUTH = {"ingest", "evaluate_labels", "evaluate", "report", "finetune_detector", "train_teacher"}
+TRUTH = {"ingest", "evaluate_labels", "evaluate", "report", "finetune_detector", "train_teacher", "train_student"}
 MODULES = sorted(file for room in MAY_IMPORT for file in (ROOT / room).glob("*.py"))
 
 
