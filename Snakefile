@@ -582,7 +582,7 @@ rule report:
 rule tables:
     """Every variant of config/variants, and the papers' tables filled with their scores."""
     input:
-        FLOW.scores(),
+        FLOW.scores,
     output:
         f"{FLOW.data}/tables.parquet",
         f"{FLOW.data}/tables.md",

@@ -19,6 +19,16 @@ def heat(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return (0.4 * image + 0.6 * colours).astype(np.uint8)
 
 
+def heat_in_box(image: np.ndarray, grid: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A map of cells (0..1) that covers a box (xyxy pixels) alone, as heat draws it."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = (int(v) for v in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    x0, y0, x1, y1 = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
+    full = np.zeros((height, width), np.float32)
+    full[y0:y1, x0:x1] = cv2.resize(grid.astype(np.float32), (max(1, x1 - x0), max(1, y1 - y0)))
+    return heat(image, full)
+
+
 def boxes(image: np.ndarray, xyxy: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
     """Proposals in thin white, the chosen one in thick green."""
     drawn = image.copy()

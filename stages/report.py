@@ -13,6 +13,8 @@ STAGE = Stage(
         "pseudo_boxes",
         "pseudo_masks",
         "detections",
+        "student_labels",
+        "label_noise",
     ),
     writes=("report",),
 )
@@ -66,6 +68,44 @@ def run(job) -> None:
         with job.file(f"report/train_{i:02d}.png") as draft:
             draft.write_bytes(sheets.encode_png(sheets.sheet(rows, f"{image_id}: {caption}")))
     _draw_detections(job, images, truth)
+    if job.has("label_noise"):
+        _draw_noise(job, images, truth)
+
+
+def _draw_noise(job, images: dict, truth: dict) -> None:
+    """The most and the least reliable labels of the student, with the noise that it sees in them (XPM, Fig. 3)."""
+    from models import sheets
+    from models.rle import decode
+    from sources.images import read_image
+
+    key = ("image_id", "category", "instance", "source")
+    noises = sorted(job.rows("label_noise"), key=lambda row: -row["alpha"])
+    half = min(job.params.scenes // 2 + 1, len(noises) // 2)
+    chosen = noises[:half] + noises[len(noises) - half :]
+    wanted = {tuple(row[name] for name in key) for row in chosen}
+    labels = {tuple(row[name] for name in key): row for row in job.rows("student_labels")}
+    labels = {name: labels[name] for name in wanted}
+    most = max((float(row["variance"].max()) for row in chosen), default=1.0)
+    rows = []
+    for row in chosen:
+        label = labels[tuple(row[name] for name in key)]
+        image = read_image(job.root, images[row["image_id"]]["path"])
+        grid = row["variance"].astype("float32").reshape(row["side"], row["side"]) / most
+        title = f"{row['category']} ({row['source']}), alpha {row['alpha']:.2f}"
+        panels = [
+            (sheets.masks(image, [decode(label["segmentation"])], sheets.GREEN), title),
+            (sheets.heat_in_box(image, grid, label["box"]), f"noise {row['noise']:.2f}"),
+        ]
+        if truth:
+            real = [decode(segmentation) for segmentation in truth.get((row["image_id"], row["category"]), [])]
+            panels.append((sheets.masks(image, real, sheets.RED), "truth"))
+        rows.append([sheets.panel(picture, title, job.params.zoom) for picture, title in panels])
+    if rows:
+        sides = [left + right for left, right in zip(rows[:half], rows[half:])]
+        with job.file("report/noise.png") as draft:
+            draft.write_bytes(
+                sheets.encode_png(sheets.sheet(sides, "left: most reliable labels, right: least reliable"))
+            )
 
 
 def _draw_detections(job, images: dict, truth: dict) -> None:

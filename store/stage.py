@@ -87,8 +87,11 @@ class Stage:
             reads, wanted = (*reads, wanted), "all"
         inputs = {}
         for name in reads:
-            home = config["homes"].get(producer(name)[0], config["run"])
-            inputs[name] = Run(args.data, home).outputs_of(name, wanted, parts)
+            home = Run(args.data, config["homes"].get(producer(name)[0], config["run"]))
+            inputs[name] = home.outputs_of(name, wanted, parts)
+            if "images" in reads:
+                images = Run(args.data, config["homes"].get("ingest", config["run"]))
+                _check_images(name, home.manifests_of(name, wanted, parts), images.outputs_of("images", "all", parts))
         for outputs in inputs.values():
             for output in outputs:
                 blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
@@ -179,6 +182,19 @@ class Stage:
             outputs=sorted(job.outputs, key=lambda output: output.path),
             counts=counts,
         )
+
+
+def _check_images(artifact: str, manifests: list[Manifest], images: list[Output]) -> None:
+    """Refuse what was made of other pictures than this run's (a folder of runs put together by hand, say)."""
+    known = {output.digest for output in images}
+    for manifest in manifests:
+        seen = {digest for row in manifest.inputs if row["artifact"] == "images" for digest in row["digests"]}
+        other = sorted(seen - known)
+        if other:
+            raise UserError(
+                f"{artifact} was made by {manifest.stage} of another set of images ({other[0][:12]}…, not of this run's): "
+                f"run `snakemake --cores all --until {manifest.stage}` again, or name the run that it belongs to"
+            )
 
 
 def content_digest(path: Path) -> str:

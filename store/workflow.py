@@ -85,8 +85,12 @@ class Workflow:
         made = ["report"] + ["evaluate"] * is_measured(self.config)
         return [self.manifest(stage).format(run=self.run) for stage in made]
 
-    def scores(self) -> list[str]:
+    def scores(self, wildcards) -> list[str]:
         """The scores of all variants. Raises UserError where the configuration asks for none."""
+        if not self.variants:
+            raise UserError(
+                "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"
+            )
         runs = [run for run in self.configs if run != self.run]
         return [self.manifest("evaluate").format(run=run) for run in runs]
 

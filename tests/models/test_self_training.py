@@ -66,4 +66,4 @@ def test_focal_loss_is_the_weighted_cross_entropy():
 def test_a_changed_picture_keeps_its_shape_and_range():
     picture = torch.rand(3, 20, 30)
     other = changed(picture)
-    assert other.shape == picture.shape and 0 <= other.min() and other.max() <= 1 and not torch.equal(other, picture)
+    assert other.shape == picture.shape and other.min() >= 0 and other.max() <= 1 and not torch.equal(other, picture)

@@ -1,0 +1,151 @@
+"""XPM's stages as a user runs them: tables, refusals, variants."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pycocotools import mask as coco_mask
+
+from store.job import read_safetensors
+
+
+def test_the_teacher_labels_every_named_noun_once(miniature):
+    masks = pd.read_parquet(miniature.run / "teacher_masks")
+    named = pd.read_parquet(miniature.run / "nouns")[["image_id", "category"]].drop_duplicates()
+    rejects = miniature.run / "teacher_labels" / "_rejects"
+    lost = len(pd.read_parquet(rejects)) if rejects.exists() else 0
+    assert len(masks) + lost == len(named) and not masks.duplicated(["image_id", "category"]).any()
+    assert masks.score.between(0, 1).all() and (masks["rank"] >= 0).all()
+    areas = [coco_mask.area({**s, "counts": s["counts"].encode()}) for s in masks.segmentation]
+    assert areas == masks.area.tolist()
+
+
+def test_labels_of_both_systems_say_where_they_come_from(miniature):
+    labels = pd.read_parquet(miniature.run / "student_labels")
+    assert set(labels.source) == {"ovis", "xpm"} and set(labels.spoiled) >= {"", "shifted"}
+    made = len(pd.read_parquet(miniature.run / "teacher_masks")) + len(pd.read_parquet(miniature.run / "pseudo_masks"))
+    assert made - 3 <= len(labels) <= made  # a mask that was shifted out of its picture is none
+    pairs = labels.groupby(["image_id", "category"]).source.nunique()
+    both = labels.set_index(["image_id", "category"]).index.map(pairs == 2)
+    assert (labels.agreement[~both.to_numpy(bool)] == -1).all()
+    assert labels.agreement[both.to_numpy(bool) & (labels.spoiled == "")].between(0, 1).mean() > 0.9
+    assert set(labels.trust[labels.agreement >= 0.5]) <= {2.0} and set(labels.trust[labels.agreement == -1]) <= {1.0}
+
+
+def test_the_student_starts_from_the_teacher_and_finds_eta(miniature):
+    teacher, _ = read_safetensors(miniature.run / "train_teacher" / "all.safetensors")
+    student, settings = read_safetensors(miniature.run / "train_student" / "all.safetensors")
+    assert settings["student"]["eta"] > 0 and len(settings["names"]) == len(set(settings["names"]))
+    assert any(name.startswith("noise_head") for name in student)
+    moved = max(
+        float((student[name] - value).abs().max()) for name, value in teacher.items() if value.is_floating_point()
+    )
+    assert 0 < moved < 0.01  # three small steps
+
+
+def test_every_label_has_a_noise_map_and_a_reliability(miniature):
+    labels = pd.read_parquet(miniature.run / "student_labels")
+    noise = pd.read_parquet(miniature.run / "label_noise")
+    key = ["image_id", "category", "instance", "source"]
+    assert len(noise.merge(labels, on=key)) == len(noise) == len(labels)
+    _, settings = read_safetensors(miniature.run / "train_student" / "all.safetensors")
+    np.testing.assert_allclose(noise.alpha, settings["student"]["eta"] / noise.noise, rtol=1e-4)
+    assert [len(v) for v in noise.variance] == (noise.side**2).tolist()
+    metrics = pd.read_parquet(miniature.run / "metrics")
+    correlation = metrics[(metrics.protocol == "reliability") & (metrics.metric == "rank_correlation")]
+    assert len(correlation) and correlation.value.between(-1, 1).all()
+    assert (miniature.run / "report" / "noise.png").stat().st_size > 10_000
+
+
+def test_the_student_sees_annotations_of_base_categories_alone(miniature):
+    """Novel annotations gone, the student is the same to the last byte."""
+    annotations = miniature.run / "annotations"
+    rows = pd.read_parquet(annotations)
+    novel = {
+        row["category"]
+        for row in pd.read_parquet(miniature.run / "embeddings").to_dict("records")
+        if row["split"] == "novel"
+    }
+    assert rows.category.isin(novel).any()
+    from sources.objects import by_image  # what the stage makes of the rows
+    from store.detector_training import drawn_objects
+
+    class Fake:
+        def rows(self, table):
+            return rows.to_dict("records")
+
+    base = set(rows.category) - novel
+    paths = dict.fromkeys(rows.image_id, "")
+    assert {row["category"] for group in by_image(drawn_objects(Fake(), paths, base)).values() for row in group} <= base
+
+
+def test_a_student_of_another_vocabulary_is_not_gone_on_with(miniature):
+    checkpoint = miniature.run / "train_student" / "all.safetensors"
+    names = read_safetensors(checkpoint)[1]["names"]
+    other = miniature.folder / "other.safetensors"
+    _with_names(checkpoint, other, [*names[1:], "unicorn"])
+    said = miniature.stage("train_student", "--resume", str(other), "--into", "resumed", check=False)
+    assert "another vocabulary" in said and f"it lacks: {names[0]}" in said and "it alone has: unicorn" in said
+    assert "Traceback" not in said
+
+
+def test_a_student_can_be_gone_on_with(miniature):
+    checkpoint = miniature.run / "train_student" / "all.safetensors"
+    miniature.stage("train_student", "--resume", str(checkpoint), "--eta", "0.5", "--steps", "1", "--into", "further")
+    _, settings = read_safetensors(miniature.run.parent / "further" / "train_student" / "all.safetensors")
+    assert settings["student"]["eta"] == 0.5
+
+
+def _with_names(source, target, names):
+    import json
+
+    from safetensors.torch import save_file
+
+    tensors, settings = read_safetensors(source)
+    save_file(tensors, str(target), {"cap2mask": json.dumps(settings | {"names": names})})
+
+
+def test_labels_of_other_pictures_are_refused(miniature):
+    path = miniature.run / "manifests" / "teacher_labels" / "0.json"
+    text = path.read_text()
+    [images] = [output.resolve() for output in (miniature.run / "images").glob("*.parquet")]
+    path.write_text(text.replace(images.stem, "0" * 64))
+    try:
+        said = miniature.stage("label_noise", "--into", "wrong", "--batch", "3")
+        said = miniature.stage("student_labels", "--into", "wrong", "--trust", "3", check=False)
+    finally:
+        path.write_text(text)
+    assert "another set of images" in said and "--until teacher_labels" in said and "Traceback" not in said
+
+
+def test_a_word_without_embedding_is_a_reject(miniature):
+    embeddings = miniature.run / "embeddings" / "all.parquet"
+    blob = embeddings.resolve()
+    table = pq.read_table(blob)
+    name = pd.read_parquet(miniature.run / "teacher_masks").category.iloc[0]
+    short = table.filter(pa.array([value != name for value in table["category"].to_pylist()]))
+    from store.blobs import Blobs
+
+    blobs = Blobs(miniature.folder / "data")
+    with blobs.draft(".parquet") as draft:
+        pq.write_table(short, draft)
+        digest, size = blobs.keep(draft)
+    path = miniature.run / "manifests" / "embed_text" / "all.json"
+    text = path.read_text()
+    path.write_text(text.replace(blob.stem, digest).replace(f'"bytes": {blob.stat().st_size}', f'"bytes": {size}'))
+    try:
+        said = miniature.stage("teacher_labels", "--batch", "5", "--into", "short", check=False)
+    finally:
+        path.write_text(text)
+    assert "no_embedding" in said and "max_reject_fraction" in said
+    rejects = pd.read_parquet(miniature.run.parent / "short" / "teacher_labels" / "_rejects")
+    assert (rejects.reason == "no_embedding").all() and name in set(rejects.key)
+
+
+@pytest.mark.parametrize("strategy", ["unbiased_teacher", "dropout_entropy"])
+def test_the_other_students_train(miniature, strategy):
+    run = f"other-{strategy}"
+    miniature.stage("train_student", "--strategy", strategy, "--steps", "2", "--sure", "0.01", "--into", run)
+    tensors, _ = read_safetensors(miniature.run.parent / run / "train_student" / "all.safetensors")
+    assert all(np.isfinite(value.float().numpy()).all() for value in tensors.values() if value.is_floating_point())

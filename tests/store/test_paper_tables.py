@@ -1,0 +1,54 @@
+"""The papers' tables from scores."""
+
+import pandas as pd
+import pytest
+
+from store.errors import UserError
+from store.fingerprint import ROOT
+from store.paper_tables import COLUMNS, filled, markdown, read_layout
+
+LAYOUT = [
+    {
+        "table": "T",
+        "note": "paper on COCO",
+        "columns": ["generalized segm novel", "pseudo_labels mask all iou"],
+        "rows": [
+            {"row": "labels", "variant": "a", "protocol": "pseudo_labels", "paper": [14.8, None]},
+            {"row": "detector", "variant": "b", "detector": "train_detector"},
+            {"row": "not run", "variant": "c", "detector": "train_detector"},
+        ],
+    }
+]
+
+
+def scores(novel, own):
+    rows = [
+        ("train_detector", "generalized", "segm", "novel", "AP50", novel),
+        ("train_detector", "generalized", "segm", "novel", "AP", 1.0),
+        ("", "pseudo_labels", "segm", "novel", "AP50", own),
+        ("", "pseudo_labels", "mask", "all", "iou", 0.5),
+    ]
+    return pd.DataFrame(rows, columns=["detector", "protocol", "kind", "group", "metric", "value"])
+
+
+def test_cells_are_the_scores_of_their_row_variant_and_seed():
+    cells = filled(LAYOUT, {("a", 1): scores(0, 20.0), ("b", 1): scores(40.0, 0), ("b", 2): scores(44.0, 0)})
+    assert tuple(cells.columns) == COLUMNS
+    novel = cells[cells.measure == "generalized segm novel"]
+    assert novel[["row", "seed", "value"]].to_numpy().tolist() == [
+        ["labels", 1, 20.0], ["detector", 1, 40.0], ["detector", 2, 44.0],
+    ]  # fmt: skip
+    assert novel.paper_value.tolist()[0] == 14.8 and novel.paper_value.isna().sum() == 2
+    text = markdown(LAYOUT, cells, "drawn scenes")
+    assert "| labels | 20.0 [14.8] | 0.500 |" in text and "| detector | 42.0 ± 2.8 | 0.500 ± 0.000 |" in text
+    assert "not run" not in text and "drawn scenes" in text
+
+
+def test_a_row_must_have_one_number_a_column(tmp_path):
+    file = tmp_path / "tables.yaml"
+    file.write_text("- {table: T, note: n, columns: [a b c], rows: [{row: r, variant: v, paper: [1, 2]}]}")
+    with pytest.raises(UserError, match="T, r: one number a column"):
+        read_layout(file)
+    with pytest.raises(UserError, match="can't be read"):
+        read_layout(tmp_path / "none.yaml")
+    assert len(read_layout(ROOT / "config" / "tables.yaml")) >= 8
