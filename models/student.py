@@ -13,19 +13,26 @@ _DROPOUT, _PASSES = 0.3, 8
 
 
 class NoiseHead(nn.Module):
-    """g_Noise before it is made positive: what the mask's last layers see, to one value a pixel of the mask.
+    """g_Noise before it is made positive: what the mask's last layers see, and with `sees_mask` the pseudo-mask, too, to
+    one value a pixel of the mask.
 
-    [regions, channels, side, side] to [regions, 2 side, 2 side]; starts at `start` everywhere.
+    [regions, channels, side, side] and masks [regions, 2 side, 2 side] to [regions, 2 side, 2 side]; starts at `start`
+    everywhere. XPM's sees the region alone, from which no one can tell that a mask is another object's: with the mask
+    beside it, the head can compare the two.
     """
 
-    def __init__(self, channels: int, start: float = 0.0):
+    def __init__(self, channels: int, sees_mask: bool, start: float = 0.0):
         super().__init__()
+        self.look = nn.Sequential(nn.Conv2d(channels + 1, channels, 3, padding=1), nn.ReLU()) if sees_mask else None
         self.doubling = nn.Sequential(nn.ConvTranspose2d(channels, channels // 2, 2, 2), nn.ReLU())
         self.out = nn.Conv2d(channels // 2, 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.constant_(self.out.bias, start)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, masks: Tensor) -> Tensor:
+        if self.look:
+            shrunk = nn.functional.avg_pool2d(masks[:, None], 2)
+            x = self.look(torch.cat([x, 2 * shrunk.to(x.dtype) - 1], 1))
         return self.out(self.doubling(x)).squeeze(1)
 
 
@@ -33,7 +40,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
     """The student.
 
     base: how many of the names, from the first on, the annotations may have. strategy: how the noise of pseudo-masks is
-    met, one of STRATEGIES (XPM, Table 3); noise_loss, samples: of Eq. 6; eta: of Eq. 7; pseudo_weight: of the two losses
+    met, one of STRATEGIES (XPM, Table 3); noise_sees: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6; eta: of Eq. 7; pseudo_weight: of the two losses
     of pseudo-masks. The others are the detector's.
     """
 
@@ -42,6 +49,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         *,
         base: int,
         strategy: str = "robust",
+        noise_sees: str = "region",
         noise_loss: str = "likelihood",
         samples: int = 8,
         eta: float = 0.01,
@@ -53,7 +61,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             raise ValueError(f"no strategy {strategy!r}: {', '.join(STRATEGIES)}")
         self.base, self.strategy, self.noise_loss, self.samples = base, strategy, noise_loss, samples
         self.eta, self.pseudo_weight = eta, pseudo_weight
-        self.noise_head = NoiseHead(self.roi_heads.mask_predictor.conv5_mask.in_channels)
+        self.noise_head = NoiseHead(
+            self.roi_heads.mask_predictor.conv5_mask.in_channels, noise_sees == "region_and_mask"
+        )
         self.register_buffer("least_noise", torch.tensor(float("inf")))  # of all average noises seen: Eq. 7's eta
         self.register_buffer("clamped", torch.zeros((), dtype=torch.long))  # values of the noise kept within its bounds
 
@@ -110,13 +120,14 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             project_masks_on_boxes(target["masks"], own, torch.arange(len(own), device=own.device), side)
             for target, own in zip(targets, boxes)
         ]
-        variance, outside = xpm.noise_variance(self.noise_head(hidden))
+        masks = (torch.cat(masks) >= 0.5).float()
+        variance, outside = xpm.noise_variance(self.noise_head(hidden, masks))
         self.clamped += outside
         return {
             "logits": self.name_logits(embedding + self.prior.embed(cells) if self.prior else embedding, text),
             "words": words,
             "mask_logits": mask_logits,
-            "masks": (torch.cat(masks) >= 0.5).float(),
+            "masks": masks,
             "variance": variance,
             "trust": torch.cat([target["trust"] for target in targets]),
             "pooled": pooled,
@@ -124,12 +135,12 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         }
 
     def mask_loss(self, seen: dict[str, Tensor]) -> Tensor:
-        """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5."""
+        """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5; terms weighted by the labels' trust."""
         if self.strategy in ("robust", "stochastic_bce"):
             return xpm.noisy_mask_loss(
-                seen["mask_logits"], seen["variance"], seen["masks"], self.samples, self.noise_loss
+                seen["mask_logits"], seen["variance"], seen["masks"], self.samples, self.noise_loss, seen["trust"]
             )
-        return xpm.mask_loss(seen["mask_logits"], seen["masks"])
+        return xpm.mask_loss(seen["mask_logits"], seen["masks"], seen["trust"])
 
     @torch.no_grad()
     def weights(self, seen: dict[str, Tensor]) -> Tensor:

@@ -35,9 +35,17 @@ def cross_modal_loss(logits: Tensor, words: Tensor, weight: Tensor | None = None
     return (terms if weight is None else weight.detach() * terms).mean()
 
 
-def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Eq. 5, averaged over pixels and objects. logits, masks (0 or 1): [objects, side, side]."""
-    return F.binary_cross_entropy_with_logits(logits, masks) if len(logits) else logits.sum()
+def mask_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Eq. 5, averaged over pixels and objects. logits, masks (0 or 1): [objects, side, side]; weight: [objects], of their
+    terms."""
+    if not len(logits):
+        return logits.sum()
+    return _averaged(F.binary_cross_entropy_with_logits(logits, masks, reduction="none"), weight)
+
+
+def _averaged(terms: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of [objects, side, side], objects weighted."""
+    return (terms if weight is None else terms * weight[:, None, None]).mean()
 
 
 def noise_variance(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,10 +56,17 @@ def noise_variance(raw: Tensor) -> tuple[Tensor, Tensor]:
     return variance.clamp(NOISE_FLOOR, NOISE_CEILING), outside
 
 
-def noisy_mask_loss(logits: Tensor, variance: Tensor, masks: Tensor, samples: int, kind: str = "likelihood") -> Tensor:
+def noisy_mask_loss(
+    logits: Tensor,
+    variance: Tensor,
+    masks: Tensor,
+    samples: int,
+    kind: str = "likelihood",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Eq. 6, averaged over pixels and objects, by the reparametrisation g + sqrt(v) z with z from N(0, 1).
 
-    logits, variance, masks: [objects, side, side]. kind: "expected", the mean of the cross-entropy over the samples, as
+    logits, variance, masks: [objects, side, side]; weight: as for mask_loss. kind: "expected", the mean of the cross-entropy over the samples, as
     Eq. 6 is printed; "likelihood", the cross-entropy of the mean likelihood over the samples (Kendall & Gal, 2017, Eq.
     12, which Eq. 6 goes back to). The cross-entropy is convex in its logit, so under "expected" noise never pays (Jensen)
     and the variance only falls; under "likelihood" a pixel that contradicts its pseudo-mask pays for less with more
@@ -63,8 +78,8 @@ def noisy_mask_loss(logits: Tensor, variance: Tensor, masks: Tensor, samples: in
     noisy = logits.float() + variance.sqrt() * noise
     entropy = F.binary_cross_entropy_with_logits(noisy, masks.expand_as(noisy), reduction="none")
     if kind == "expected":
-        return entropy.mean()
-    return (math.log(samples) - torch.logsumexp(-entropy, 0)).mean()
+        return _averaged(entropy.mean(0), weight)
+    return _averaged(math.log(samples) - torch.logsumexp(-entropy, 0), weight)
 
 
 def average_noise(variance: Tensor) -> Tensor:

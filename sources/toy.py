@@ -7,6 +7,8 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,6 +248,23 @@ def _annotation(annotation_id: int, image_id: int, category_id: int, mask: np.nd
     }
 
 
+def _drawn(task: tuple[int, str, int]) -> tuple[bytes, Scene]:
+    """A scene and its JPEG."""
+    scene = draw_scene(scene_rng(*task))
+    _, jpeg = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return jpeg.tobytes(), scene
+
+
+def _draw_all(split: str, count: int, seed: int) -> Iterator[tuple[bytes, Scene]]:
+    """The scenes of a split in order, drawn by several processes where they are many."""
+    tasks = [(seed, split, index) for index in range(count)]
+    if count < 50:
+        yield from map(_drawn, tasks)
+        return
+    with ProcessPoolExecutor() as pool:
+        yield from pool.map(_drawn, tasks, chunksize=16)
+
+
 def write_split(root: Path, split: str, count: int, seed: int) -> None:
     """Draw `count` scenes of a split into root/<split>/ and root/annotations/{instances,captions}_<split>.json."""
     folder = root / split
@@ -253,11 +272,13 @@ def write_split(root: Path, split: str, count: int, seed: int) -> None:
     (root / "annotations").mkdir(exist_ok=True)
     category_ids = {name: i for i, name in enumerate(CATEGORIES, start=1)}
     images, instances, captions = [], [], []
-    for index in tqdm(range(count), desc=f"drawing {split}", unit="scene", mininterval=2, ascii=True):
-        scene = draw_scene(scene_rng(seed, split, index))
+    scenes = _draw_all(split, count, seed)
+    for index, (jpeg, scene) in enumerate(
+        tqdm(scenes, desc=f"drawing {split}", unit="scene", total=count, mininterval=2, ascii=True)
+    ):
         image_id = PURPOSES[split] * 1_000_000 + index
         name = f"{image_id:012d}.jpg"
-        cv2.imwrite(str(folder / name), scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        (folder / name).write_bytes(jpeg)
         height, width = scene.image.shape[:2]
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
         for drawn in scene.objects:

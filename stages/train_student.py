@@ -43,7 +43,7 @@ def run(job) -> None:
         _check_vocabulary(its.get("names", []), names, job.files["resume"])
     settings["detector"] |= {"background_weight": p.background_weight}
     self_trained = p.strategy in SELF_TRAINED
-    own = ("sure", "decay") if self_trained else ("noise_loss", "samples", "eta")
+    own = ("sure", "decay") if self_trained else ("noise_sees", "noise_loss", "samples", "eta")
     student = {name: getattr(p, name) for name in ("strategy", "pseudo_weight", *own)} | {"base": len(base)}
 
     def fresh():
@@ -58,7 +58,8 @@ def run(job) -> None:
 
     def learn(model, data, description, **changed):
         batches = student_batches(job.root, data, names, **job.sharing())
-        return train_detector(job, model, text, batches, description=description, **changed)
+        faster = {"noise_head": p.noise_lr}
+        return train_detector(job, model, text, batches, description=description, faster=faster, **changed)
 
     if p.strategy == "robust" and not p.eta:
         model = fresh()

@@ -10,13 +10,20 @@ from store.training import autocast, make_optimizer, step_seed, train, warmup_st
 
 
 def train_detector(
-    job: Job, model: torch.nn.Module, text: torch.Tensor, batches: Callable, *, description: str, **changed
+    job: Job,
+    model: torch.nn.Module,
+    text: torch.Tensor,
+    batches: Callable,
+    *,
+    description: str,
+    faster: dict | None = None,
+    **changed,
 ) -> list:
     """Train `model` by its losses(images, targets, text) as the stage's parameters say; the curve. What else than losses
     ("loss…") they return is recorded.
 
     batches(step): a list of (picture [3, h, w], target), this process's part of the step's batch; it may draw from
-    torch's global generator, which is set for each part of each step, as torchvision's samplers do. changed: arguments
+    torch's global generator, which is set for each part of each step, as torchvision's samplers do. faster: as for make_optimizer; changed: arguments
     of store.training.train that are not as the parameters say.
     """
     p = job.params
@@ -36,7 +43,7 @@ def train_detector(
     usual = {"steps": p.steps, "scratch": job.scratch, "save_every": p.save_every}
     return train(
         model,
-        make_optimizer(p.optimizer, model, lr=p.lr, weight_decay=p.weight_decay),
+        make_optimizer(p.optimizer, model, lr=p.lr, weight_decay=p.weight_decay, faster=faster),
         take_step,
         factor=lambda step: warmup_steps(step, warmup=p.warmup, drops=tuple(p.drops)),
         description=description,

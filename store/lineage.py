@@ -36,8 +36,18 @@ def parents(stage: str, config: dict) -> list[str]:
     return list(dict.fromkeys(producer(artifact)[0] for artifact in artifacts))
 
 
-def signature(stage: str, config: dict, part: str = "all") -> str:
-    """What a stage's result is made of, as one hash. part: the detector, for a stage that runs once for each."""
+def signature(stage: str, config: dict, part: str = "all", known: dict | None = None) -> str:
+    """What a stage's result is made of, as one hash.
+
+    part: the detector, for a stage that runs once for each; known: signatures of this configuration found before.
+    """
+    known = {} if known is None else known
+    if (stage, part) not in known:
+        known[stage, part] = _signature(stage, config, part, known)
+    return known[stage, part]
+
+
+def _signature(stage: str, config: dict, part: str, known: dict) -> str:
     about = {
         "stage": stage,
         "section": config.get(stage, {}),
@@ -47,11 +57,11 @@ def signature(stage: str, config: dict, part: str = "all") -> str:
     if stage == "ingest":
         about["toy"] = config["toy"]
     if declaration(stage).get("per") == "detector":
-        about["before"] = [signature(name, config) for name in (*parents(stage, config), part)]
+        about["before"] = [signature(name, config, known=known) for name in (*parents(stage, config), part)]
     else:
         of_detectors = {"detect": detectors(config)}
         about["before"] = [
-            [signature(name, config, detector) for detector in of_detectors.get(name, ["all"])]
+            [signature(name, config, detector, known) for detector in of_detectors.get(name, ["all"])]
             for name in parents(stage, config)
         ]
     return hashlib.sha256(canonical_json(about).encode()).hexdigest()
@@ -65,12 +75,12 @@ def homes(configs: dict[str, dict], stages: list[str]) -> dict[str, dict[str, st
     first: dict[str, str] = {}
     made: dict[str, dict[str, str]] = {}
     for run, config in configs.items():
-        made[run] = {}
+        made[run], known = {}, {}
         for stage in stages:
             if declaration(stage).get("per") == "detector":
                 made[run][stage] = run
             else:
-                made[run][stage] = first.setdefault(signature(stage, config), run)
+                made[run][stage] = first.setdefault(signature(stage, config, known=known), run)
     return made
 
 

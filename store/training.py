@@ -45,9 +45,19 @@ def autocast(device: str, precision: str):
     return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
 
 
-def make_optimizer(name: str, module: torch.nn.Module, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9 ("sgd"), or AdamW ("adamw"), over the weights that learn."""
-    learned = [weight for weight in module.parameters() if weight.requires_grad]
+def make_optimizer(
+    name: str, module: torch.nn.Module, *, lr: float, weight_decay: float, faster: dict[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 ("sgd"), or AdamW ("adamw"), over the weights that learn.
+
+    faster: {start of a weight's name: factor on its learning rate}.
+    """
+    groups: dict[float, list] = {}
+    for weight_name, weight in module.named_parameters():
+        if weight.requires_grad:
+            factors = [factor for start, factor in (faster or {}).items() if weight_name.startswith(start)]
+            groups.setdefault(factors[0] if factors else 1.0, []).append(weight)
+    learned = [{"params": weights, "lr": lr * factor} for factor, weights in groups.items()]
     if name == "sgd":
         return torch.optim.SGD(learned, lr=lr, momentum=0.9, weight_decay=weight_decay)
     return torch.optim.AdamW(learned, lr=lr, weight_decay=weight_decay)
