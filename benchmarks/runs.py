@@ -40,7 +40,7 @@ class Place:
     def __init__(self, folder: Path, train: int, val: int, overrides: dict):
         self.folder = folder
         config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-        config["toy"] = {"train": train, "val": val}
+        config |= {"toy": {"train": train, "val": val}, "tables": {}}
         for section, values in overrides.items():
             config.setdefault(section, {}).update(values)
         for part in ("data/weights", "data/splits"):

@@ -30,9 +30,7 @@ def variants(config: dict):
     if not section["seeds"]:
         return
     files = sorted(Path(section["variants"]).glob("*.yaml"))
-    if not files:
-        raise ConfigError(f"tables.variants: {section['variants']} holds no *.yaml")
-    shared = read_overlay(Path(section["overlay"])) if section["overlay"] else {}
+    shared = read_overlay(Path(section["overlay"])) if files and section["overlay"] else {}
     for file in files:
         own = read_overlay(file)
         count = own.pop("seeds", len(section["seeds"]))

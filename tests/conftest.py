@@ -1,6 +1,7 @@
 """Shared pieces of the tests: a miniature of the whole pipeline, run once a session."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,5 @@ def as_in_a_clone(folder: Path) -> Project:
     for part in ("data/weights", "data/splits"):
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         (folder / part).symlink_to(ROOT / part)
-    for file in (ROOT / "config").glob("*.yaml"):
-        (folder / "config" / file.name).write_text(file.read_text())
+    shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
     return project

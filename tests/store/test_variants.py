@@ -32,8 +32,7 @@ def test_variants_are_files_times_seeds(tmp_path):
     (tmp_path / "v" / "broken.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match=r"broken\.yaml is no YAML"):
         list(variants(config(tables=section)))
-    with pytest.raises(ConfigError, match="holds no"):
-        list(variants(config(tables=section | {"variants": str(tmp_path / "none")})))
+    assert not list(variants(config(tables=section | {"variants": str(tmp_path / "none")})))
 
 
 def test_runs_share_what_is_configured_alike():
