@@ -79,7 +79,7 @@ rule ingest:
         FLOW.benchmark("ingest")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         mem_mb=2000,
     params:
@@ -100,7 +100,7 @@ rule categories:
         FLOW.benchmark("categories")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         mem_mb=2000,
     params:
@@ -124,7 +124,7 @@ rule nouns:
         FLOW.benchmark("nouns", "{shard}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         mem_mb=2000,
     params:
@@ -145,7 +145,7 @@ rule gradcam:
         FLOW.benchmark("gradcam", "{shard}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -170,7 +170,7 @@ rule selective_search:
         FLOW.benchmark("selective_search", "{shard}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         mem_mb=1000,
     params:
@@ -191,7 +191,7 @@ rule train_wspn:
         FLOW.benchmark("train_wspn")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -213,7 +213,7 @@ rule propose:
         FLOW.benchmark("propose", "{shard}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=2000,
@@ -258,7 +258,7 @@ rule segment:
         FLOW.benchmark("segment", "{shard}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -323,7 +323,7 @@ rule train_detector:
         FLOW.benchmark("train_detector")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -345,7 +345,7 @@ rule finetune_detector:
         FLOW.benchmark("finetune_detector")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -370,7 +370,7 @@ rule pretrain_captions:
         FLOW.benchmark("pretrain_captions")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -392,7 +392,7 @@ rule train_teacher:
         FLOW.benchmark("train_teacher")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -414,7 +414,7 @@ rule teacher_labels:
         FLOW.benchmark("teacher_labels", "{shard}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -436,7 +436,7 @@ rule student_labels:
         FLOW.benchmark("student_labels")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         mem_mb=2000,
     params:
@@ -457,7 +457,7 @@ rule train_student:
         FLOW.benchmark("train_student")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -479,7 +479,7 @@ rule label_noise:
         FLOW.benchmark("label_noise")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -504,7 +504,7 @@ rule detect:
         FLOW.benchmark("detect", "{detector}")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=2000,
@@ -526,7 +526,7 @@ rule evaluate_labels:
         FLOW.benchmark("evaluate_labels")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -613,7 +613,7 @@ rule pretrain_vlm:
         FLOW.benchmark("pretrain_vlm")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,
@@ -633,7 +633,7 @@ rule pretrain_backbone:
         FLOW.benchmark("pretrain_backbone")
     conda:
         "environment.yml"
-    threads: 2
+    threads: FLOW.threads
     resources:
         gpu=1,
         mem_mb=4000,

@@ -80,6 +80,10 @@ class Workflow:
         """A manifest of a stage, in the run that makes it for `run`."""
         return self.manifest(stage, part).format(run=self.configs[run]["homes"].get(stage, run))
 
+    def threads(self, wildcards) -> int:
+        """Two for a run's own jobs, which wait for each other; one for those of variants, of which many run at once."""
+        return 2 if wildcards.run == self.run else 1
+
     def goals(self) -> list[str]:
         """What `all` asks for: the pictures, and the scores where there is ground truth to measure with."""
         made = ["report"] + ["evaluate"] * is_measured(self.config)
