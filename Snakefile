@@ -588,6 +588,8 @@ rule tables:
         f"{FLOW.data}/tables.md",
     log:
         FLOW.log("tables").format(run=FLOW.run),
+    conda:
+        "environment.yml"
     params:
         **FLOW.tables_params(),
     shell:
