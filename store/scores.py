@@ -7,6 +7,14 @@ import pyarrow.parquet as pq
 from store.errors import UserError
 
 
+_DETECTORS = {
+    "train_detector": "",
+    "finetune_detector": "fine-tuned ",
+    "train_teacher": "teacher ",
+    "train_student": "student ",
+}
+
+
 def _value(metrics: dict, *key: str) -> float:
     return metrics.get(key, float("nan"))
 
@@ -50,10 +58,10 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
         for kind, word in (("segm", "mask"), ("bbox", "box")):
             for group in ("novel", "base", "all"):
                 key = protocol, kind, group, "AP50"
-                before, after = (of_detectors.get((name, *key)) for name in ("train_detector", "finetune_detector"))
-                if before is None:
+                found = {name: of_detectors.get((name, *key)) for name in _DETECTORS}
+                told = "; ".join(f"{_DETECTORS[name]}{value:.1f}" for name, value in found.items() if value is not None)
+                if not told:
                     continue
-                told = f"{before:.1f}" + (f"; fine-tuned {after:.1f}" if after is not None else "")
                 goal = "25, above the pseudo-labels" if key == ("generalized", "segm", "novel", "AP50") else ""
                 lines.append((f"detector, {group} {word} AP50, {protocol}", told, goal))
     return lines

@@ -149,3 +149,26 @@ def test_the_other_students_train(miniature, strategy):
     miniature.stage("train_student", "--strategy", strategy, "--steps", "2", "--sure", "0.01", "--into", run)
     tensors, _ = read_safetensors(miniature.run.parent / run / "train_student" / "all.safetensors")
     assert all(np.isfinite(value.float().numpy()).all() for value in tensors.values() if value.is_floating_point())
+
+
+def test_tables_run_their_variants_and_share_the_rest(miniature):
+    """One variant of the student: what precedes it is the run's own."""
+    folder = miniature.folder / "variants"
+    folder.mkdir()
+    (folder / "plain.yaml").write_text("detectors: [train_student]\ntrain_student: {strategy: none}\n")
+    (miniature.folder / "layout.yaml").write_text(
+        "- {table: T, note: of a test, columns: [generalized segm all],"
+        " rows: [{row: plain, variant: plain, detector: train_student, paper: [42.0]}]}"
+    )
+    section = f"{{seeds: [{miniature.config.get('seed', 1)}], variants: {folder}, layout: layout.yaml}}"
+    said = miniature.snakemake("tables", "--config", f"tables={section}")
+    cells = pd.read_parquet(miniature.folder / "data" / "tables.parquet")
+    assert cells[["table", "row", "measure", "paper_value"]].to_numpy().tolist() == [
+        ["T", "plain", "generalized segm all", 42.0]
+    ]
+    metrics = pd.read_parquet(miniature.run.parent / "mini.plain.1" / "metrics")
+    assert cells.value.iloc[0] in set(metrics.value[metrics.metric == "AP50"])
+    assert "| plain | " in said and "[42.0]" in said
+    made = {path.name for path in (miniature.run.parent / "mini.plain.1" / "manifests").iterdir()}
+    assert made == {"train_student", "detect", "evaluate"}
+    assert "Nothing to be done" in miniature.snakemake("tables", "--config", f"tables={section}")
