@@ -6,7 +6,6 @@ import pyarrow.parquet as pq
 
 from store.errors import UserError
 
-
 _DETECTORS = {
     "train_detector": "",
     "finetune_detector": "fine-tuned ",
