@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NOISE_FLOOR, NOISE_CEILING = 1e-3, 1e2  # of the variance, so that neither a reliability nor a sample is without bounds
+NOISE_FLOOR, NOISE_CEILING = 0.05, 50.0  # of the variance, so that neither a reliability nor a sample is without bounds
 
 
 def align(logits: Tensor) -> Tensor:
@@ -88,8 +88,9 @@ def average_noise(variance: Tensor) -> Tensor:
 
 
 def reliability(variance: Tensor, eta: float) -> Tensor:
-    """Eq. 7: alpha = eta over the average noise, [objects]."""
-    return eta / average_noise(variance)
+    """Eq. 7: alpha = eta over the average noise, [objects]; at most 1, which it is by eta's definition as the least noise of
+    all, and stays where training finds less."""
+    return (eta / average_noise(variance)).clamp(max=1.0)
 
 
 def class_score(logits: Tensor, words: Tensor) -> Tensor:

@@ -27,8 +27,9 @@ def run(job) -> None:
             scores = protocol_scores(images, truth, found, vocabulary.base, vocabulary.novel)
             for row in progress(scores, description=f"scoring {detector}", unit="value"):
                 writer.add(detector=detector, **row)
-        for row in job.rows("label_metrics"):
-            writer.add(detector="", **row)
+        if job.has("label_metrics"):
+            for row in job.rows("label_metrics"):
+                writer.add(detector="", **row)
         if job.has("label_noise"):
             for row in _reliability(job, truth, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)

@@ -22,6 +22,19 @@ SHOWN_SCORE, SHOWN_OVERLAP = 0.5, 0.4
 
 
 def run(job) -> None:
+    images = {row["image_id"]: row for row in job.rows("images")}
+    truth: dict[tuple[str, str], list] = {}
+    for row in job.rows("annotations"):
+        truth.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
+    if job.has("gradcam"):
+        _draw_labels(job, images, truth)
+    _draw_detections(job, images, truth)
+    if job.has("label_noise"):
+        _draw_noise(job, images, truth)
+
+
+def _draw_labels(job, images: dict, truth: dict) -> None:
+    """A sheet of each of some training images: maps, proposals, pseudo-masks of every noun."""
     import numpy as np
 
     from models import sheets
@@ -30,11 +43,7 @@ def run(job) -> None:
     from store.tables import activation_maps
 
     p = job.params
-    images = {row["image_id"]: row for row in job.rows("images")}
     texts = {(row["image_id"], row["caption_id"]): row["text"] for row in job.rows("nouns")}
-    truth: dict[tuple[str, str], list] = {}
-    for row in job.rows("annotations"):
-        truth.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
     pairs: dict[str, list[dict]] = {}
     for row in job.rows("gradcam"):
         pairs.setdefault(row["image_id"], []).append(row)
@@ -67,9 +76,6 @@ def run(job) -> None:
         caption = texts[image_id, pairs[image_id][0]["caption_id"]]
         with job.file(f"report/train_{i:02d}.png") as draft:
             draft.write_bytes(sheets.encode_png(sheets.sheet(rows, f"{image_id}: {caption}")))
-    _draw_detections(job, images, truth)
-    if job.has("label_noise"):
-        _draw_noise(job, images, truth)
 
 
 def _draw_noise(job, images: dict, truth: dict) -> None:

@@ -50,7 +50,7 @@ def run(job) -> None:
                     if other != source and its["category"] == row["category"]
                 ]
                 agreement = max((iou(masks[i], other) for other in others), default=-1.0)
-                trust = 1.0 if agreement < 0 else p.trust if agreement >= p.agreement else p.doubt
+                trust = 1.0 if agreement < 0 else p.trust if agreement >= p.agreement else getattr(p.doubt, source)
                 rng = job.rng(image_id, row["category"], row["instance"], source)
                 spoiled = ""
                 if rng.random() < p.spoiled:

@@ -34,7 +34,8 @@ def run(job) -> None:
     text, paths = text_of(job, rows), training_paths(job)
     drawn = by_image(drawn_objects(job, paths, set(base)))
     columns = ["image_id", "category", "source", "box", "trust", "segmentation"]
-    made = by_image([row for row in job.rows("student_labels", columns) if row["image_id"] in paths])
+    trusted = (row for row in job.rows("student_labels", columns) if row["trust"] > 0)
+    made = by_image([row for row in trusted if row["image_id"] in paths])
     log.info("%d images with base annotations, %d with pseudo-masks", len(drawn), len(made))
     data = [(paths[i], drawn.get(i, []), made.get(i, [])) for i in sorted(drawn.keys() | made.keys())]
     tensors, settings = job.checkpoint("train_teacher")

@@ -108,7 +108,13 @@ def leaves_out(config: dict, stage: str, artifact: str) -> bool:
     """Whether a stage does without one of its inputs under this configuration."""
     strategy = config["train_student"]["strategy"]
     noisy = "train_student" in detectors(config) and strategy in ("robust", "stochastic_bce")
+    ovis = config["student_labels"]["labels"] != "xpm" or not set(detectors(config)) <= {
+        "train_teacher",
+        "train_student",
+    }
     made = {
+        ("evaluate", "label_metrics"): ovis,
+        **{("report", table): ovis for table in ("gradcam", "wspn_proposals", "pseudo_boxes", "pseudo_masks")},
         ("propose", "train_wspn"): config["propose"]["by"] == "wspn",
         ("train_teacher", "pretrain_captions"): config["pretrain_captions"]["steps"] > 0,
         ("student_labels", "pseudo_masks"): config["student_labels"]["labels"] != "xpm",

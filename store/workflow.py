@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from functools import cache, partial
 from pathlib import Path
 
 from store.arguments import CONFIG_VARIABLE
@@ -58,10 +59,12 @@ class Workflow:
         """What a job of a stage reads: manifests in the runs that make them; of a stage that runs once a shard that of the
         job's shard, or all of them; nothing of what the configuration leaves out. A function of wildcards."""
 
+        before_in = {run: parents(stage, config) for run, config in self.configs.items()}
+
         def wanted(wildcards) -> list[str]:
             config = self.configs[wildcards.run]
             found = []
-            for before in parents(stage, config):
+            for before in before_in[wildcards.run]:
                 per = declaration(before).get("per")
                 parts = ["all"]
                 if per == "detector":
@@ -151,14 +154,21 @@ class Workflow:
 
     def params(self, stage: str) -> dict:
         """What Snakemake compares: the stage's section, the seed, its code's fingerprint, its weight files' state."""
+        section, seed, files, code = (
+            cache(partial(function, stage))
+            for function in (self._section, self._seed, self._file_states, self._fingerprint)
+        )
         return {
             "stage": stage,
-            "section": lambda wildcards: self._section(stage, wildcards.run),
-            "seed": lambda wildcards: self._seed(stage, wildcards.run),
+            "section": lambda wildcards: section(wildcards.run),
+            "seed": lambda wildcards: seed(wildcards.run),
             "shards": self.config["shards"],
-            "code": lambda wildcards: stage_fingerprint(stage, self.configs[wildcards.run].get(stage, {})),
-            "files": lambda wildcards: self._file_states(stage, wildcards.run),
+            "code": lambda wildcards: code(wildcards.run),
+            "files": lambda wildcards: files(wildcards.run),
         }
+
+    def _fingerprint(self, stage: str, run: str) -> str:
+        return stage_fingerprint(stage, self.configs[run].get(stage, {}))
 
     def _section(self, stage: str, run: str) -> str:
         section = self.configs[run].get(stage, {})

@@ -86,6 +86,7 @@ def test_the_noise_is_reparametrised_and_positive():
 def test_equation_7_is_eta_over_the_average_noise():
     variance = torch.tensor([[[0.1, 0.3], [0.2, 0.2]], [[1.0, 1.0], [2.0, 4.0]]])
     assert xpm.reliability(variance, 0.05).tolist() == pytest.approx([0.05 / 0.2, 0.05 / 2.0])
+    assert xpm.reliability(variance, 0.4).tolist() == pytest.approx([1.0, 0.2])
 
 
 def test_no_gradient_of_the_weighted_loss_reaches_the_noise():
