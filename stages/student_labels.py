@@ -8,7 +8,7 @@ from store.stage import Stage
 
 STAGE = Stage(
     name="student_labels",
-    reads=("pseudo_masks", "teacher_masks", "embeddings"),
+    reads=("images", "pseudo_masks", "teacher_masks", "embeddings"),
     writes=("student_labels",),
     random=True,
 )

@@ -112,7 +112,6 @@ def test_labels_of_other_pictures_are_refused(miniature):
     [images] = [output.resolve() for output in (miniature.run / "images").glob("*.parquet")]
     path.write_text(text.replace(images.stem, "0" * 64))
     try:
-        said = miniature.stage("label_noise", "--into", "wrong", "--batch", "3")
         said = miniature.stage("student_labels", "--into", "wrong", "--trust", "3", check=False)
     finally:
         path.write_text(text)
