@@ -41,7 +41,8 @@ class RobustStudent(OpenVocabularyMaskRCNN):
 
     base: how many of the names, from the first on, the annotations may have. strategy: how the noise of pseudo-masks is
     met, one of STRATEGIES (XPM, Table 3); noise_sees: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6; eta: of Eq. 7; pseudo_weight: of the two losses
-    of pseudo-masks. The others are the detector's.
+    of pseudo-masks; balanced: weights are divided by their mean, so that a strategy says which labels count more, not how
+    much all of them count. The others are the detector's.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         samples: int = 8,
         eta: float = 0.01,
         pseudo_weight: float = 1.0,
+        balanced: bool = False,
         **detector,
     ):
         super().__init__(**detector)
         if strategy not in STRATEGIES:
             raise ValueError(f"no strategy {strategy!r}: {', '.join(STRATEGIES)}")
         self.base, self.strategy, self.noise_loss, self.samples = base, strategy, noise_loss, samples
-        self.eta, self.pseudo_weight = eta, pseudo_weight
+        self.eta, self.pseudo_weight, self.balanced = eta, pseudo_weight, balanced
         self.noise_head = NoiseHead(
             self.roi_heads.mask_predictor.conv5_mask.in_channels, noise_sees == "region_and_mask"
         )
@@ -93,8 +95,10 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         boxes, labels, masks and trust of each picture; a picture may have none."""
         seen = self.look(features, sizes, targets, text)
         loss_mask = self.mask_loss(seen)
-        weight = seen["trust"] * self.weights(seen)
-        loss_words = xpm.cross_modal_loss(seen["logits"], seen["words"], weight)
+        weight = self.weights(seen)
+        if self.balanced and len(weight):
+            weight = weight / weight.mean().clamp(min=1e-6)
+        loss_words = xpm.cross_modal_loss(seen["logits"], seen["words"], seen["trust"] * weight)
         noise = xpm.average_noise(seen["variance"].detach())
         if self.training and len(noise):
             self.least_noise.clamp_(max=noise.min())

@@ -44,7 +44,7 @@ def run(job) -> None:
         _check_vocabulary(its.get("names", []), names, job.files["resume"])
     settings["detector"] |= {"background_weight": p.background_weight}
     self_trained = p.strategy in SELF_TRAINED
-    own = ("sure", "decay") if self_trained else ("noise_sees", "noise_loss", "samples", "eta")
+    own = ("sure", "decay") if self_trained else ("noise_sees", "noise_loss", "samples", "eta", "balanced")
     student = {name: getattr(p, name) for name in ("strategy", "pseudo_weight", *own)} | {"base": len(base)}
 
     def fresh():

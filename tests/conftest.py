@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes test side by side
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -119,8 +120,9 @@ class Project:
         return self.folder / "data" / "runs" / self.config["run"]
 
     def snakemake(self, *args: str, check: bool = True) -> str:
-        """Run snakemake here; its output."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *args]
+        """Run snakemake here, two jobs of one thread at once; its output."""
+        cores = ["--cores", "2", "--max-threads", "1"]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *cores, *args]
         return self._call(command, check)
 
     def stage(self, name: str, *args: str, check: bool = True) -> str:
@@ -138,6 +140,13 @@ class Project:
         assert not check or done.returncode == 0, text
         assert check or done.returncode != 0, f"should have failed:\n{text}"
         return text
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Tests of the miniature go to one process, so that it is made once."""
+    for item in items:
+        if "miniature" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("miniature"))
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,23 @@ def test_noise_lowers_the_weight_of_a_label_and_its_cross_modal_loss():
     assert quiet.least_noise < noisy.least_noise < float("inf")
 
 
+def test_balanced_weights_say_which_labels_count_not_how_much_all_do():
+    """With one label a batch there is nothing to tell apart: a balanced student takes it for whole."""
+    losses = {}
+    for balanced in (False, True):
+        model = student(eta=0.01, balanced=balanced)
+        losses[balanced] = model.losses(*batch(), TEXT)["loss_cross_modal"].item()
+    plain = student(strategy="none").losses(*batch(), TEXT)["loss_cross_modal"].item()
+    assert losses[False] < 0.1 * losses[True] and losses[True] == pytest.approx(plain, rel=1e-4)
+
+
+def test_a_head_that_sees_the_mask_tells_masks_apart():
+    model = student(noise_sees="region_and_mask")
+    hidden = torch.randn(1, model.roi_heads.mask_predictor.conv5_mask.in_channels, 14, 14)
+    one, other = (model.noise_head(hidden, masks) for masks in (torch.zeros(1, 28, 28), torch.ones(1, 28, 28)))
+    assert one.shape == (1, 28, 28) and not torch.allclose(one, other)
+
+
 def test_the_cross_modal_loss_leaves_the_noise_head_alone():
     model = student()
     model.losses(*batch(), TEXT)["loss_cross_modal"].backward()

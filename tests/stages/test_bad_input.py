@@ -237,6 +237,6 @@ def test_another_configfile_takes_nothing_from_the_embedded_one(project):
     project.config["toy"] = {"train": 3, "val": 3}
     project.write_config()
     project.snakemake("nouns_of_nothing", "-n", "--configfile", "mine.yaml", check=False)
-    [written] = (project.folder / "data" / "configs").glob("*.json")
+    [written] = (project.folder / "data" / "configs").glob("*/*.json")
     config = json.loads(written.read_text())
     assert config["toy"]["train"] == 0 and config["gradcam"]["weights"] == "weights/ALBEF.pth"

@@ -170,7 +170,10 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
         plan = project.snakemake("-n", "--quiet", "rules", "--configfile", f"config/{name}.yaml")
         jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", plan, re.M)}
         assert jobs["gradcam"] == jobs["segment"] == jobs["nouns"] == shards
-        assert jobs["train_detector"] == jobs["finetune_detector"] == 1 and jobs["detect"] == 2
+        assert jobs["train_detector"] == jobs["finetune_detector"] == 1 and jobs["detect"] == 4
+        assert jobs["teacher_labels"] == shards and jobs["train_teacher"] == jobs["train_student"] == 1
+    plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/coco.yaml", "config/xpm.yaml")
+    assert "train_student" in plan and "gradcam" not in plan and "train_detector" not in plan
     told = project.snakemake(
         "-n",
         "-p",
