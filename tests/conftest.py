@@ -93,7 +93,7 @@ MINIATURE = {
     "train_student": {"steps": 3, "batch": 2, "optimizer": "adamw", "lr": 0.0003, "warmup": 0, "eta_steps": 2},
     "detect": {"score_threshold": 0.0, "max_detections": 5},
     "evaluate_labels": {
-        "scores": ["itm", "mlm"],
+        "scores": ["itm"],
         "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
         "image_size": 96,
         "max_tokens": 32,
@@ -127,8 +127,8 @@ class Project:
 
     def stage(self, name: str, *args: str, check: bool = True) -> str:
         """Run one stage by hand; its output."""
-        config = str(self.folder / "config" / "config.yaml")
-        return self._call([sys.executable, "-m", f"stages.{name}", "--configfile", config, *args], check)
+        usual = ["--configfile", str(self.folder / "config" / "config.yaml"), "--threads", "1"]
+        return self._call([sys.executable, "-m", f"stages.{name}", *usual, *args], check)
 
     def store(self, *args: str, check: bool = True) -> str:
         return self._call([sys.executable, "-m", "store", *args], check)

@@ -14,7 +14,7 @@ from store.fingerprint import ROOT
 
 def command(miniature, *args):
     config = str(miniature.folder / "config" / "config.yaml")
-    return [sys.executable, "-m", "stages.train_detector", "--configfile", config, *args]
+    return [sys.executable, "-m", "stages.train_detector", "--configfile", config, "--threads", "1", *args]
 
 
 def start(miniature, *args):
