@@ -6,7 +6,8 @@ KINDS = ("shifted", "swapped", "blown")
 
 
 def shifted(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The mask moved by half its box in a random direction; the box stays. mask: bool [h, w]; box: xyxy pixels."""
+    """The mask and its box moved by half the box in a random direction, as a region that was aligned badly. mask: bool
+    [h, w]; box: xyxy pixels; both are cut at the picture's border."""
     angle = rng.uniform(0, 2 * np.pi)
     dx, dy = (round(float(0.5 * side * turn)) for side, turn in zip(box[2:] - box[:2], (np.cos(angle), np.sin(angle))))
     moved = np.zeros_like(mask)
@@ -15,7 +16,8 @@ def shifted(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tupl
     ys, xs = ys + dy, xs + dx
     inside = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
     moved[ys[inside], xs[inside]] = True
-    return moved, box
+    limits = np.array([width, height] * 2, np.float32)
+    return moved, np.clip(box + np.array([dx, dy, dx, dy], np.float32), 0, limits)
 
 
 def blown(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
