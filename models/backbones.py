@@ -105,10 +105,12 @@ def build_c4(weights: dict[str, Tensor] | None = None, *, frozen: bool) -> tuple
     return body, whole["layer4"]
 
 
-def read_backbone_weights(path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or .pth file. Raises BackboneError where it can't be read without running code."""
+def read_backbone_weights(path) -> dict[str, Tensor] | None:
+    """The tensors of a .safetensors or .pth file; None without one. Raises BackboneError where it can't be read without running code."""
     from safetensors.torch import load_file
 
+    if path is None:
+        return None
     try:
         if str(path).endswith(".safetensors"):
             return load_file(path)

@@ -129,10 +129,16 @@ class OpenVocabularyMaskRCNN(nn.Module):
 
     def embed(self, features: dict, boxes: list[Tensor], sizes: list) -> tuple[Tensor, Tensor]:
         """h(r) [regions, dimension] and box offsets [regions, 4] of boxes [n, 4] xyxy, pixels of the batch, an image each."""
+        embedding, deltas, _ = self.embed_from(features, boxes, sizes)
+        return embedding, deltas
+
+    def embed_from(self, features: dict, boxes: list[Tensor], sizes: list) -> tuple[Tensor, Tensor, Tensor]:
+        """embed, and the region features [regions, hidden] that it is made from."""
         heads = self.roi_heads
-        pooled = heads.box_roi_pool(features, boxes, sizes)
-        embedding, deltas = heads.box_predictor(heads.box_head(pooled))
-        return (embedding + self.prior.embed(pooled) if self.prior else embedding), deltas
+        cells = heads.box_roi_pool(features, boxes, sizes)
+        pooled = heads.box_head(cells)
+        embedding, deltas = heads.box_predictor(pooled)
+        return (embedding + self.prior.embed(cells) if self.prior else embedding), deltas, pooled
 
     def mask_features(self, features: dict, boxes: list[Tensor], sizes: list, text: Tensor | None) -> Tensor:
         """What the mask's last layers see of boxes, an image each. text: [regions, dimension] of the names of the boxes,
@@ -207,8 +213,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         image: [3, h, w] float32 in 0..1; vocabularies: {any name: [names, dimension]}. Returns for each vocabulary
         boxes [n, 4] xyxy pixels, labels [n] (index into its names), scores [n] descending, masks [n, h, w] bool.
         """
-        limits = score_threshold, nms_iou, max_detections
-        [found] = self.detect_in([image], vocabularies, *limits)
+        [found] = self.detect_in([image], vocabularies, score_threshold, nms_iou, max_detections)
         return found
 
     @torch.inference_mode()

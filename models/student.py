@@ -113,12 +113,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         masks, variance (each [objects, side, side]), trust [objects], pooled region features."""
         boxes = [target["boxes"] for target in targets]
         words = torch.cat([target["labels"] for target in targets]) - 1
-        heads = self.roi_heads
-        cells = heads.box_roi_pool(features, boxes, sizes)
-        pooled = heads.box_head(cells)
-        embedding, _ = heads.box_predictor(pooled)
+        embedding, _, pooled = self.embed_from(features, boxes, sizes)
         hidden = self.mask_features(features, boxes, sizes, text[words])
-        mask_logits = heads.mask_predictor(hidden).squeeze(1).float()
+        mask_logits = self.roi_heads.mask_predictor(hidden).squeeze(1).float()
         side = mask_logits.shape[-1]
         masks = [
             project_masks_on_boxes(target["masks"], own, torch.arange(len(own), device=own.device), side)
@@ -128,7 +125,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         variance, outside = xpm.noise_variance(self.noise_head(hidden, masks))
         self.clamped += outside
         return {
-            "logits": self.name_logits(embedding + self.prior.embed(cells) if self.prior else embedding, text),
+            "logits": self.name_logits(embedding, text),
             "words": words,
             "mask_logits": mask_logits,
             "masks": masks,

@@ -49,7 +49,7 @@ def run(job) -> None:
     torch.manual_seed(job.seed)
     sizes = {name: getattr(p, name) for name in ("backbone", "min_size", "max_size", "similarity", "temperature")}
     sizes |= {"dimension": len(rows[0]["vector"]), "background": "zero"}
-    weights = read_backbone_weights(job.files["weights"]) if "weights" in job.files else None
+    weights = read_backbone_weights(job.files.get("weights"))
     model = Grounded(weights=weights, frozen=weights is not None, **sizes).to(job.device).train()
     loader = StepLoader(
         Rows(data, lambda row: (to_tensor(read_image(job.root, row[0])), {"words": torch.tensor(row[1])})),

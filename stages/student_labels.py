@@ -18,8 +18,7 @@ COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "
 
 def run(job) -> None:
     from models.label_scores import iou
-    from models.rle import decode
-    from sources.coco import encode_mask
+    from models.rle import decode, encode
     from store.errors import UserError
     from store.merge import by_image
     from store.progress import progress
@@ -57,7 +56,7 @@ def run(job) -> None:
                     spoiled, mask, box = _spoiled(rows, masks, i, rng)
                     row = row | {
                         "box": box,
-                        "segmentation": encode_mask(mask.astype("uint8")),
+                        "segmentation": encode(mask),
                         "area": float(mask.sum()),
                     }
                 if row["area"]:

@@ -16,8 +16,8 @@ def run(job) -> None:
 
     from models.batches import batches
     from models.detector import load_detector
+    from models.rle import encode
     from models.teacher import label_words
-    from sources.coco import encode_mask
     from sources.images import ImageError, picture_or_fault
     from store.ahead import ahead
     from store.detector_training import text_of
@@ -53,7 +53,7 @@ def run(job) -> None:
                     job.reject(image_id, "no_region", "the teacher proposes no region in this picture")
                     continue
                 for i, word in enumerate(words):
-                    mask = found["masks"][i].cpu().numpy().astype("uint8")
+                    mask = found["masks"][i].cpu().numpy()
                     if not mask.any():
                         job.reject(image_id, "empty_mask", "no pixel of the region is object", word, counted=False)
                         continue
@@ -64,7 +64,7 @@ def run(job) -> None:
                         instance=0,
                         box=found["boxes"][i].tolist(),
                         rank=int(found["rank"][i]),
-                        segmentation=encode_mask(mask),
+                        segmentation=encode(mask),
                         area=float(mask.sum()),
                         **numbers,
                     )

@@ -34,7 +34,7 @@ def run(job) -> None:
     torch.manual_seed(job.seed)
     sizes = {"backbone": p.backbone, "dimension": text.shape[1], "min_size": p.min_size, "max_size": p.max_size}
     sizes |= {"background_weight": p.background_weight, "temperature": p.temperature}
-    weights = read_backbone_weights(job.files["weights"]) if "weights" in job.files else None
+    weights = read_backbone_weights(job.files.get("weights"))
     model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **sizes)
     model.to(job.device).train()
     data = [(labels.images[image_id][0], objects[image_id]) for image_id in sorted(objects)]

@@ -46,7 +46,7 @@ def run(job) -> None:
     if job.has("pretrain_captions"):
         taught, its = job.checkpoint("pretrain_captions")
         settings |= {name: its["detector"][name] for name in of_network}
-    weights = read_backbone_weights(job.files["weights"]) if "weights" in job.files else None
+    weights = read_backbone_weights(job.files.get("weights"))
     model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **settings)
     if taught:
         model.start_from(taught)

@@ -44,7 +44,7 @@ def run(job) -> None:
         return to_tensor(read_image(job.root, path)), boxes, labels
 
     torch.manual_seed(job.seed)
-    weights = read_backbone_weights(job.files["weights"]) if "weights" in job.files else None
+    weights = read_backbone_weights(job.files.get("weights"))
     sizes = {"backbone": p.backbone, "classes": len(base), "hidden": p.hidden, "min_size": p.min_size}
     model = WSPN(weights=weights, frozen=weights is not None, **sizes)
     model.to(job.device, memory_format=torch.channels_last).train()

@@ -132,14 +132,23 @@ def is_measured(config: dict) -> bool:
     return bool(config["ingest"]["val"]["instances"])
 
 
+def read_keys(file: Path, remedy: str = "") -> dict | None:
+    """The keys of a YAML file, None where it is empty. Raises ConfigError where it is missing (and says the remedy), no
+    YAML, or holds something else."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}{remedy}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is no YAML: {error}") from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{file} holds no keys")
+    return content
+
+
 def load(path: Path) -> dict:
     """A configuration file, checked. Raises ConfigError where it is missing, no YAML, or wrong."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name another with --configfile") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
-    if not isinstance(config, dict):
+    config = read_keys(path, "; name another with --configfile")
+    if config is None:
         raise ConfigError(f"{path} holds no keys")
     return checked(config)

@@ -87,14 +87,6 @@ class Run:
         files = sorted((self.root / "manifests").glob("*/*.json"))
         return [self.read_manifest(file.parent.name, file.stem) for file in files]
 
-    def outputs_of(self, artifact: str, shard: str, parts: dict[str, list[str]]) -> list[Output]:
-        """The files of an artifact that a job of `shard` reads; arguments and errors as of manifests_of."""
-        wanted = [shard] if producer(artifact)[1] == "shard" and shard != "all" else None
-        manifests = self.manifests_of(artifact, shard, parts)
-        found = [output for manifest in manifests for output in manifest.outputs if output.artifact == artifact]
-        found = [output for output in found if "/_" not in output.path]
-        return [output for output in found if wanted is None or output.shard in wanted]
-
     def manifests_of(self, artifact: str, shard: str, parts: dict[str, list[str]]) -> list[Manifest]:
         """The manifests of what a job of `shard` ("all" or a number) reads of an artifact.
 
@@ -115,6 +107,14 @@ class Run:
                 )
             found.append(manifest)
         return found
+
+
+def outputs_among(manifests: list[Manifest], artifact: str, shard: str) -> list[Output]:
+    """The files of an artifact in manifests that a job of `shard` ("all" or a number) reads."""
+    wanted = [shard] if producer(artifact)[1] == "shard" and shard != "all" else None
+    found = [output for manifest in manifests for output in manifest.outputs if output.artifact == artifact]
+    found = [output for output in found if "/_" not in output.path]
+    return [output for output in found if wanted is None or output.shard in wanted]
 
 
 def action_key(stage: str, fingerprint: str, params: dict, inputs: dict) -> str:

@@ -30,7 +30,7 @@ from store.config import detectors, leaves_out
 from store.errors import UserError, is_for_user
 from store.files import file_parameters, find_file
 from store.fingerprint import stage_fingerprint
-from store.manifest import Manifest, Output, Run, action_key, producer
+from store.manifest import Manifest, Output, Run, action_key, outputs_among, producer
 from store.progress import progress
 from store.team import Team, spread_out
 
@@ -85,13 +85,12 @@ class Stage:
             if wanted not in parts["detector"]:
                 raise UserError(f"{wanted} trains no detector of this run: {', '.join(parts['detector'])}")
             reads, wanted = (*reads, wanted), "all"
-        inputs = {}
+        made = {}
         for name in reads:
             home = Run(args.data, config["homes"].get(producer(name)[0], config["run"]))
-            inputs[name] = home.outputs_of(name, wanted, parts)
-            if "images" in reads:
-                images = Run(args.data, config["homes"].get("ingest", config["run"]))
-                _check_images(name, home.manifests_of(name, wanted, parts), images.outputs_of("images", "all", parts))
+            made[name] = home.manifests_of(name, wanted, parts)
+        inputs = {name: outputs_among(manifests, name, wanted) for name, manifests in made.items()}
+        _check_images(made)
         for outputs in inputs.values():
             for output in outputs:
                 blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
@@ -184,17 +183,23 @@ class Stage:
         )
 
 
-def _check_images(artifact: str, manifests: list[Manifest], images: list[Output]) -> None:
-    """Refuse what was made of other pictures than this run's (a folder of runs put together by hand, say)."""
-    known = {output.digest for output in images}
-    for manifest in manifests:
-        seen = {digest for row in manifest.inputs if row["artifact"] == "images" for digest in row["digests"]}
-        other = sorted(seen - known)
-        if other:
-            raise UserError(
-                f"{artifact} was made by {manifest.stage} of another set of images ({other[0][:12]}…, not of this run's): "
-                f"run `snakemake --cores all --until {manifest.stage}` again, or name the run that it belongs to"
-            )
+def _check_images(made: dict[str, list[Manifest]]) -> None:
+    """Refuse what was made of other pictures than this run's (a folder of runs put together by hand, say).
+
+    made: the manifests of each artifact that is read; without images among them there is nothing to compare with.
+    """
+    if "images" not in made:
+        return
+    known = {output.digest for output in outputs_among(made["images"], "images", "all")}
+    for artifact, manifests in made.items():
+        for manifest in manifests:
+            seen = {digest for row in manifest.inputs if row["artifact"] == "images" for digest in row["digests"]}
+            other = sorted(seen - known)
+            if other:
+                raise UserError(
+                    f"{artifact} was made by {manifest.stage} of another set of images ({other[0][:12]}…, not of this "
+                    f"run's): run `snakemake --cores all --until {manifest.stage}` again, or name the run that it belongs to"
+                )
 
 
 def content_digest(path: Path) -> str:

@@ -3,10 +3,7 @@
 import copy
 from pathlib import Path
 
-import yaml
-
-from store.config import ConfigError
-from store.errors import UserError
+from store.config import read_keys
 
 
 def overlaid(config: dict, overlay: dict) -> dict:
@@ -30,9 +27,9 @@ def variants(config: dict):
     if not section["seeds"]:
         return
     files = sorted(Path(section["variants"]).glob("*.yaml"))
-    shared = read_overlay(Path(section["overlay"])) if files and section["overlay"] else {}
+    shared = (read_keys(Path(section["overlay"])) or {}) if files and section["overlay"] else {}
     for file in files:
-        own = read_overlay(file)
+        own = read_keys(file) or {}
         count = own.pop("seeds", len(section["seeds"]))
         for seed in section["seeds"][:count]:
             named = {"run": run_name(config["run"], file.stem, seed), "seed": seed, "tables": {"seeds": []}}
@@ -42,18 +39,3 @@ def variants(config: dict):
 def run_name(run: str, variant: str, seed: int) -> str:
     """The run of a variant with a seed."""
     return f"{run}.{variant}.{seed}"
-
-
-def read_overlay(file: Path) -> dict:
-    """A YAML file of keys. Raises ConfigError."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is no YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UserError(f"{file} holds no keys")
-    return content
