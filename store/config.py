@@ -20,7 +20,7 @@ class ConfigError(UserError):
 @cache
 def schema() -> dict:
     """The JSON schema of the whole configuration."""
-    return yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return yaml.load(SCHEMA_FILE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def section_schema(stage: str) -> dict:

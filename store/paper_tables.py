@@ -26,6 +26,17 @@ def read_layout(file: Path) -> list[dict]:
     return layout
 
 
+def check_variants(file: Path, variants: set[str]) -> None:
+    """Raises UserError where a row of the layout file is of a variant that there is not."""
+    for table in read_layout(file):
+        for row in table["rows"]:
+            if row["variant"] not in variants:
+                raise UserError(
+                    f"{file}: {table['table']}, {row['row']}: there is no variant {row['variant']}; "
+                    "add its file to tables.variants, or take the row out"
+                )
+
+
 def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
     """Every cell and seed, with COLUMNS.
 

@@ -93,11 +93,14 @@ class Workflow:
         return [self.manifest(stage).format(run=self.run) for stage in made]
 
     def scores(self, wildcards) -> list[str]:
-        """The scores of all variants. Raises UserError where the configuration asks for none."""
+        """The scores of all variants. Raises UserError where the configuration asks for none, or the tables for another."""
+        from store.paper_tables import check_variants
+
         if not self.variants:
             raise UserError(
                 "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"
             )
+        check_variants(Path(self.config["tables"]["layout"]), {word.split(":")[0] for word in self.variants})
         runs = [run for run in self.configs if run != self.run]
         return [self.manifest("evaluate").format(run=run) for run in runs]
 

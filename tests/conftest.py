@@ -1,10 +1,13 @@
 """Shared pieces of the tests: a miniature of the whole pipeline, run once a session."""
 
+import multiprocessing
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -104,6 +107,21 @@ MINIATURE = {
 }
 
 
+# Stages by hand are forked off one process that has the slow imports behind it.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.student", "models.grounding"])
+
+
+def _as_main(module: str, args: list[str], folder: Path, said: Path) -> None:
+    """What `python -m module args` does in `folder`, its output in the file `said`."""
+    os.chdir(folder)
+    with said.open("wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.argv[1:] = args
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 class Project:
     """A folder with a configuration, in which snakemake and stages run."""
 
@@ -128,17 +146,28 @@ class Project:
     def stage(self, name: str, *args: str, check: bool = True) -> str:
         """Run one stage by hand; its output."""
         usual = ["--configfile", str(self.folder / "config" / "config.yaml"), "--threads", "1"]
-        return self._call([sys.executable, "-m", f"stages.{name}", *usual, *args], check)
+        said = self.folder / "said.txt"
+        process = SERVER.Process(target=_as_main, args=(f"stages.{name}", [*usual, *args], self.folder, said))
+        with mock.patch.dict(os.environ, self._environment()):
+            process.start()
+        process.join()
+        return self._checked(said.read_text(), process.exitcode, check)
 
     def store(self, *args: str, check: bool = True) -> str:
         return self._call([sys.executable, "-m", "store", *args], check)
 
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+
     def _call(self, command: list[str], check: bool) -> str:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
-        text = done.stdout + done.stderr
-        assert not check or done.returncode == 0, text
-        assert check or done.returncode != 0, f"should have failed:\n{text}"
+        done = subprocess.run(command, cwd=self.folder, env=self._environment(), capture_output=True, text=True)
+        return self._checked(done.stdout + done.stderr, done.returncode, check)
+
+    @staticmethod
+    def _checked(text: str, code: int, check: bool) -> str:
+        assert not check or code == 0, text
+        assert check or code != 0, f"should have failed:\n{text}"
         return text
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from store.errors import UserError
 from store.fingerprint import ROOT
-from store.paper_tables import COLUMNS, filled, markdown, read_layout
+from store.paper_tables import COLUMNS, check_variants, filled, markdown, read_layout
 
 LAYOUT = [
     {
@@ -51,4 +51,12 @@ def test_a_row_must_have_one_number_a_column(tmp_path):
         read_layout(file)
     with pytest.raises(UserError, match="can't be read"):
         read_layout(tmp_path / "none.yaml")
-    assert len(read_layout(ROOT / "config" / "tables.yaml")) >= 8
+
+
+def test_every_row_is_of_a_variant_that_exists_and_every_variant_has_a_row():
+    file = ROOT / "config" / "tables.yaml"
+    shipped = {path.stem for path in (ROOT / "config" / "variants").glob("*.yaml")}
+    check_variants(file, shipped)
+    assert {row["variant"] for table in read_layout(file) for row in table["rows"]} == shipped
+    with pytest.raises(UserError, match="there is no variant ovis_g1; add its file"):
+        check_variants(file, shipped - {"ovis_g1"})
