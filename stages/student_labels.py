@@ -59,7 +59,7 @@ def run(job) -> None:
                         "segmentation": encode(mask),
                         "area": float(mask.sum()),
                     }
-                if row["area"]:
+                if row["area"] and (p.keep_spoiled or not spoiled):
                     writer.add(**row, source=source, agreement=agreement, trust=trust, spoiled=spoiled)
                     written += 1
     if not written:

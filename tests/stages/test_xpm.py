@@ -33,6 +33,15 @@ def test_labels_of_both_systems_say_where_they_come_from(miniature):
     assert set(labels.trust[labels.agreement >= 0.5]) <= {2.0} and set(labels.trust[labels.agreement == -1]) <= {1.0}
 
 
+def test_spoiled_labels_can_be_left_out(miniature):
+    miniature.stage("student_labels", "--keep-spoiled", "false", "--into", "unspoiled")
+    kept = pd.read_parquet(miniature.run.parent / "unspoiled" / "student_labels")
+    labels = pd.read_parquet(miniature.run / "student_labels")
+    assert (labels.spoiled != "").any()
+    key = ["image_id", "category", "source", "area"]
+    pd.testing.assert_frame_equal(kept[key], labels[labels.spoiled == ""][key].reset_index(drop=True))
+
+
 def test_the_student_starts_from_the_teacher_and_finds_eta(miniature):
     teacher, _ = read_safetensors(miniature.run / "train_teacher" / "all.safetensors")
     student, settings = read_safetensors(miniature.run / "train_student" / "all.safetensors")
