@@ -106,7 +106,8 @@ def build_c4(weights: dict[str, Tensor] | None = None, *, frozen: bool) -> tuple
 
 
 def read_backbone_weights(path) -> dict[str, Tensor] | None:
-    """The tensors of a .safetensors or .pth file; None without one. Raises BackboneError where it can't be read without running code."""
+    """The tensors of a .safetensors or .pth file; None without one. Raises BackboneError where it can't be read without
+    running code."""
     from safetensors.torch import load_file
 
     if path is None:

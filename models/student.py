@@ -40,9 +40,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
     """The student.
 
     base: how many of the names, from the first on, the annotations may have. strategy: how the noise of pseudo-masks is
-    met, one of STRATEGIES (XPM, Table 3); noise_sees: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6; eta: of Eq. 7; pseudo_weight: of the two losses
-    of pseudo-masks; balanced: weights are divided by their mean, so that a strategy says which labels count more, not how
-    much all of them count. The others are the detector's.
+    met, one of STRATEGIES (XPM, Table 3); noise_sees: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6;
+    eta: of Eq. 7; pseudo_weight: of the two losses of pseudo-masks; balanced: weights are divided by their mean, so that a
+    strategy says which labels count more, not how much all of them count. The others are the detector's.
     """
 
     def __init__(

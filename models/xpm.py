@@ -66,11 +66,11 @@ def noisy_mask_loss(
 ) -> Tensor:
     """Eq. 6, averaged over pixels and objects, by the reparametrisation g + sqrt(v) z with z from N(0, 1).
 
-    logits, variance, masks: [objects, side, side]; weight: as for mask_loss. kind: "expected", the mean of the cross-entropy over the samples, as
-    Eq. 6 is printed; "likelihood", the cross-entropy of the mean likelihood over the samples (Kendall & Gal, 2017, Eq.
-    12, which Eq. 6 goes back to). The cross-entropy is convex in its logit, so under "expected" noise never pays (Jensen)
-    and the variance only falls; under "likelihood" a pixel that contradicts its pseudo-mask pays for less with more
-    noise. Draws from torch's global generator. 0 where there is no object.
+    logits, variance, masks: [objects, side, side]; weight: as for mask_loss. kind: "expected", the mean of the
+    cross-entropy over the samples, as Eq. 6 is printed; "likelihood", the cross-entropy of the mean likelihood over the
+    samples (Kendall & Gal, 2017, Eq. 12, which Eq. 6 goes back to). The cross-entropy is convex in its logit, so under
+    "expected" noise never pays (Jensen) and the variance only falls; under "likelihood" a pixel that contradicts its
+    pseudo-mask pays less with more noise. Draws from torch's global generator. 0 where there is no object.
     """
     if not len(logits):
         return logits.sum() + variance.sum()

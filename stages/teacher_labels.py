@@ -1,4 +1,4 @@
-"""Label each noun of a caption with the region that the teacher finds most like it, and that region's mask (XPM, Eqs. 2, 4)."""
+"""Label each noun of a caption with the region that the teacher finds most like it, and its mask (XPM, Eqs. 2, 4)."""
 
 from store.stage import Stage
 

@@ -23,8 +23,8 @@ def train_detector(
     ("loss…") they return is recorded.
 
     batches(step): a list of (picture [3, h, w], target), this process's part of the step's batch; it may draw from
-    torch's global generator, which is set for each part of each step, as torchvision's samplers do. faster: as for make_optimizer; changed: arguments
-    of store.training.train that are not as the parameters say.
+    torch's global generator, which is set for each part of each step, as torchvision's samplers do. faster: as for
+    make_optimizer; changed: arguments of store.training.train that are not as the parameters say.
     """
     p = job.params
     model.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on processors and on GPUs

@@ -24,9 +24,9 @@ from store.team import Team
 class Job:
     """One execution of a stage on one shard.
 
-    params: the stage's section of the config, as attributes; seed (None where nothing is drawn); shard ("all" or a number) of shards; threads;
-    device ("cpu" or "cuda"); root: the data set's folder; files: the declared input files, by parameter name;
-    scratch: a folder of this very action that survives a kill.
+    params: the stage's section of the config, as attributes; seed (None where nothing is drawn); shard ("all" or a number)
+    of shards; threads; device ("cpu" or "cuda"); root: the data set's folder; files: the declared input files, by
+    parameter name; scratch: a folder of this very action that survives a kill.
     """
 
     def __init__(self, *, stage, params, seed, shard, shards, threads, device, root, files, inputs, scratch, blobs):

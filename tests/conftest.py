@@ -171,6 +171,7 @@ class Project:
         return text
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items) -> None:
     """Tests of the miniature go to one process, so that it is made once."""
     for item in items:
