@@ -53,13 +53,11 @@ def run(job) -> None:
                 rng = job.rng(image_id, row["category"], row["instance"], source)
                 spoiled = ""
                 if rng.random() < p.spoiled:
+                    if not p.keep_spoiled:
+                        continue
                     spoiled, mask, box = _spoiled(rows, masks, i, rng)
-                    row = row | {
-                        "box": box,
-                        "segmentation": encode(mask),
-                        "area": float(mask.sum()),
-                    }
-                if row["area"] and (p.keep_spoiled or not spoiled):
+                    row = row | {"box": box, "segmentation": encode(mask), "area": float(mask.sum())}
+                if row["area"]:
                     writer.add(**row, source=source, agreement=agreement, trust=trust, spoiled=spoiled)
                     written += 1
     if not written:

@@ -35,7 +35,7 @@ class Workflow:
         self.configs = {self.run: self.config}
         self.variants = []
         for variant, seed, overlay in variants(self.config):
-            self.variants.append(f"{variant}:{seed}")
+            self.variants.append((variant, seed))
             self.configs[overlay["run"]] = checked(overlay)
         made = homes(self.configs, stage_names())
         for run, its in self.configs.items():
@@ -100,13 +100,14 @@ class Workflow:
             raise UserError(
                 "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"
             )
-        check_variants(Path(self.config["tables"]["layout"]), {word.split(":")[0] for word in self.variants})
+        check_variants(Path(self.config["tables"]["layout"]), {variant for variant, _ in self.variants})
         runs = [run for run in self.configs if run != self.run]
         return [self.manifest("evaluate").format(run=run) for run in runs]
 
     def tables_params(self) -> dict:
         layout = self.config["tables"]["layout"]
-        return {"layout": layout, "variants": " ".join(self.variants), "code": fingerprint("store.paper_tables")}
+        words = " ".join(f"{variant}:{seed}" for variant, seed in self.variants)
+        return {"layout": layout, "variants": words, "code": fingerprint("store.paper_tables")}
 
     def tables_command(self, python: str) -> str:
         """The command line that fills the papers' tables."""

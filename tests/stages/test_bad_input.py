@@ -206,7 +206,7 @@ def test_a_killed_stage_can_be_started_again(miniature):
     manifest = miniature.run / "manifests" / "segment" / "0.json"
     wanted = manifest.read_bytes()
     config = str(miniature.folder / "config" / "config.yaml")
-    for delay in (1.0, 3.5):
+    for delay in (0.3, 2.5, 4.0):
         running = subprocess.Popen(
             [sys.executable, "-m", "stages.segment", "--configfile", config, "--recompute"],
             cwd=miniature.folder,

@@ -151,7 +151,7 @@ def test_a_word_without_embedding_is_a_reject(miniature):
     assert (rejects.reason == "no_embedding").all() and name in set(rejects.key)
 
 
-@pytest.mark.parametrize("strategy", ["unbiased_teacher"])
+@pytest.mark.parametrize("strategy", ["unbiased_teacher", "dropout_entropy"])
 def test_the_other_students_train(miniature, strategy):
     run = f"other-{strategy}"
     miniature.stage("train_student", "--strategy", strategy, "--steps", "2", "--sure", "0.01", "--into", run)

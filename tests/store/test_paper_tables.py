@@ -51,6 +51,7 @@ def test_a_row_must_have_one_number_a_column(tmp_path):
         read_layout(file)
     with pytest.raises(UserError, match="can't be read"):
         read_layout(tmp_path / "none.yaml")
+    assert len(read_layout(ROOT / "config" / "tables.yaml")) >= 8
 
 
 def test_every_row_is_of_a_variant_that_exists_and_every_variant_has_a_row():

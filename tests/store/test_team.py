@@ -58,7 +58,11 @@ def learned(folder, accumulate=1, processes=1):
 
 def test_two_processes_or_two_parts_learn_what_one_does_from_the_whole_batch(tmp_path):
     whole = learned(tmp_path / "whole")
-    for name, options in (("team", {"processes": 2}), ("both", {"accumulate": 2, "processes": 2})):
+    for name, options in (
+        ("parts", {"accumulate": 2}),
+        ("team", {"processes": 2}),
+        ("both", {"accumulate": 2, "processes": 2}),
+    ):
         other = learned(tmp_path / name, **options)
         torch.testing.assert_close(other["weight"], whole["weight"])
         assert other["curve"] == pytest.approx(whole["curve"])
