@@ -23,13 +23,6 @@ SHARD = f"{ONCE} --shard {{wildcards.shard}}"
 DRAW = FLOW.toy_command(PYTHON)
 
 
-onstart:
-    # A limit of jobs a second, which clusters need, would wake Snakemake's scheduler once more a second for every job that
-    # has ended: after some hundred jobs a third of a core.
-    if workflow.local_exec:
-        workflow.scheduler.job_rate_limiter = None
-
-
 wildcard_constraints:
     shard=r"\d+",
     detector=r"train_detector|finetune_detector|train_teacher|train_student",
@@ -47,6 +40,10 @@ rule all:
 
 
 onstart:
+    # A limit of jobs a second, which clusters need, would wake Snakemake's scheduler once more a second for every job that
+    # has ended: after some hundred jobs a third of a core.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
     try:
         FLOW.check_files(sorted({job.rule.name for job in workflow.dag.needrun_jobs()}))
     except UserError as error:
