@@ -78,6 +78,11 @@ def test_every_stage_has_a_rule_and_a_docstring():
         assert ast.get_docstring(ast.parse((ROOT / "stages" / f"{name}.py").read_text()))
 
 
+def test_the_workflow_has_one_handler_of_its_start():
+    """Of several, Snakemake silently keeps the last."""
+    assert re.findall(r"^onstart:", (ROOT / "Snakefile").read_text(), re.M) == ["onstart:"]
+
+
 def test_conda_and_pip_get_the_same_versions():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pip = {line for line in lines if line and not line.startswith("#")}
