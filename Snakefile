@@ -3,8 +3,8 @@
 import sys
 
 from snakemake.exceptions import WorkflowError
-from store.errors import UserError
-from store.workflow import Workflow
+from structures.errors import UserError
+from pipeline.workflow import Workflow
 
 if not workflow.overwrite_configfiles:  # a --configfile is the whole configuration, not a change of the embedded one
 

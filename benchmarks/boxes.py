@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from benchmarks.measure import Row, seconds
-from models.boxes import select_boxes as choose
-from models.label_scores import box_recall
-from models.selective_search import selective_search as search
-from sources.toy import draw_scene, scene_rng
+from evaluation.label_quality import box_recall
+from models.grounding.box_choice import select_boxes as choose
+from models.proposals.selective_search import selective_search as search
+from sources.toy.scenes import draw_scene, scene_rng
 
 SIZE = (640, 480)
 PAIRS, BOXES, CELLS = 100_000, 50, 16

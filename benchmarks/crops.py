@@ -9,19 +9,19 @@ from torch import nn
 
 from benchmarks.measure import RUNS, Row, seconds
 from benchmarks.published import crop_network
-from models.albef import ALBEF
-from models.crops import Crop, cut_crop, lab_colours, paste_mask
-from models.grabcut import cut_out
-from models.grounding import Grounder
-from models.label_scores import iou
+from evaluation.label_quality import iou
+from models.grounding.crops import Crop, cut_crop, lab_colours, paste_mask
+from models.grounding.grounder import Grounder
+from models.grounding.pairs import Pair
+from models.masks.grabcut import cut_out
+from models.masks.network import initial_weights, ranked_points, segment_crops, weight_count
 from models.pixels import square
-from models.rle import decode
-from models.text import read_tokenizer
-from models.wss import initial_weights, ranked_points, segment_crops, weight_count
-from sources.pairs import Pair
-from sources.toy import draw_scene, scene_rng
-from store.config import load
+from models.vision_language.albef import ALBEF
+from models.vision_language.tokens import read_tokenizer
+from pipeline.config import load
+from sources.toy.scenes import draw_scene, scene_rng
 from store.fingerprint import ROOT
+from structures.masks import decode
 
 SIDE = 64
 GRABCUT = ("seeds", "trust", "smoothness", "position", "components", "rounds", "sweeps")
@@ -128,7 +128,7 @@ def segment(device: str) -> list[Row]:
 
 
 class _Alone(nn.Module):
-    """The network of models.wss for one crop, of torch's convolutions, from the same weights."""
+    """The network of models.masks.network for one crop, of torch's convolutions, from the same weights."""
 
     def __init__(self, normal: torch.Tensor, channels: int):
         super().__init__()
@@ -143,7 +143,7 @@ class _Alone(nn.Module):
 
 
 def _alone(crop, activation, normal, uniform, *, channels, steps, lr, foreground, background_share) -> torch.Tensor:
-    """One crop's training, as models.wss describes it."""
+    """One crop's training, as models.masks.network describes it."""
     network = _Alone(normal, channels).to(crop.device)
     optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9)
     values = activation.flatten()[None]

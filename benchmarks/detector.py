@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from benchmarks.measure import RUNS, Row, seconds
-from models.detector import OpenVocabularyMaskRCNN
-from sources.toy import write_split
-from store.training import autocast, make_optimizer
+from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+from sources.toy.scenes import write_split
+from training.loop import autocast, make_optimizer
 
 NAMES, SIZE = 65, (480, 640)
 
@@ -93,7 +93,7 @@ def _loader(device: str) -> Row:
     from pathlib import Path
 
     from sources.coco import read_split
-    from sources.objects import by_image, object_batches
+    from training.targets import by_image, object_batches
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

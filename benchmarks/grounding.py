@@ -4,8 +4,8 @@ import torch
 
 from benchmarks.measure import Row, seconds
 from benchmarks.published import gradcam_loop
-from models.albef import ALBEF
-from models.gradcam import iterative_gradcam
+from models.grounding.gradcam import iterative_gradcam
+from models.vision_language.albef import ALBEF
 
 BASE = {"patch": 16, "vision_width": 768, "vision_layers": 12, "vision_heads": 12, "vision_hidden": 3072}
 BASE |= {"vocabulary": 30522, "positions": 512, "text_width": 768, "text_layers": 12, "fusion_layer": 6}

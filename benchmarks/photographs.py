@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 from benchmarks.boxes import opencv_fast
 from benchmarks.crops import by_colour, grabcut_options
-from models.crops import cut_crop, paste_mask
-from models.label_scores import box_recall, iou
-from models.rle import decode
-from models.selective_search import selective_search
-from models.wss import segment_crops, weight_count
+from evaluation.label_quality import box_recall, iou
+from models.grounding.crops import cut_crop, paste_mask
+from models.masks.network import segment_crops, weight_count
+from models.proposals.selective_search import selective_search
 from sources.coco import read_split
 from sources.images import read_image
+from structures.masks import decode
 
 LEAST = 48  # pixels
 

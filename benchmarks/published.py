@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.gradcam import mask_activated, normalise
+from models.grounding.gradcam import mask_activated, normalise
 
 
 def gradcam_loop(
@@ -14,7 +14,7 @@ def gradcam_loop(
 ) -> Tensor:
     """Eqs. 1 to 4, an image at a time: for every image of a batch a full backward pass through both encoders.
 
-    Arguments and result [batch, iterations, grid, grid] as of models.gradcam.iterative_gradcam, one noun an image, S the
+    Arguments and result [batch, iterations, grid, grid] as of models.grounding.gradcam.iterative_gradcam, one noun an image, S the
     match logit.
     """
     maps = []

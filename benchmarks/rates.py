@@ -21,14 +21,14 @@ from torchvision.transforms.functional import to_tensor
 from benchmarks.crops import grabcut_options
 from benchmarks.grounding import albef_base
 from benchmarks.measure import machine, seconds
-from models.boxes import select_boxes
-from models.detector import OpenVocabularyMaskRCNN
-from models.grabcut import cut_out
-from models.gradcam import iterative_gradcam
-from models.nouns import NounFinder
-from models.selective_search import selective_search
-from models.wspn import WSPN, propose, wspn_loss
-from sources.toy import draw_scene, scene_rng
+from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+from models.grounding.box_choice import select_boxes
+from models.grounding.gradcam import iterative_gradcam
+from models.grounding.nouns import NounFinder
+from models.masks.grabcut import cut_out
+from models.proposals.selective_search import selective_search
+from models.proposals.wspn import WSPN, propose, wspn_loss
+from sources.toy.scenes import draw_scene, scene_rng
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
 

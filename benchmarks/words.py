@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from benchmarks.measure import Row, seconds
-from models.nouns import NounFinder
+from models.grounding.nouns import NounFinder
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
 

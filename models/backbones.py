@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.ops import FrozenBatchNorm2d
 
+from structures.errors import UserError
+
 SMALL_WIDTHS = (32, 64, 128, 256)
 
 
-class BackboneError(ValueError):
+class BackboneError(UserError):
     """Weights that don't fit the backbone."""
 
 

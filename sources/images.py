@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from structures.errors import UserError
 
-class ImageError(ValueError):
+
+class ImageError(UserError):
     """A picture that can't be used. reason: one short name a kind of fault."""
 
     def __init__(self, reason: str, detail: str):

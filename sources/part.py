@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from structures.errors import UserError
 
-class SourceError(ValueError):
+
+class SourceError(UserError):
     """A data set's file that is missing or not what it should be."""
 
 

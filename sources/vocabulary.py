@@ -4,8 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from structures.errors import UserError
 
-class VocabularyError(ValueError):
+
+class VocabularyError(UserError):
     """A vocabulary that is missing or not what it should be."""
 
 
@@ -14,7 +16,7 @@ class Vocabulary:
     """base, novel: category names; open: further names that are labelled but never measured; synonyms: {name: other
     words}; ignore: phrases that name nothing ("hot dog"); heads: words that make the name before them say what kind
     they are ("station" after "train"); verbs, adjectives: names that are a verb ("train") or an adjective ("orange",
-    "remote") as well, for models.nouns to tell by what stands beside them."""
+    "remote") as well, for models.grounding.nouns to tell by what stands beside them."""
 
     base: tuple[str, ...]
     novel: tuple[str, ...] = ()
@@ -40,7 +42,7 @@ class Vocabulary:
         return next(group for group in ("base", "novel", "open") if name in getattr(self, group))
 
     def finder(self) -> dict:
-        """The arguments of models.nouns.NounFinder."""
+        """The arguments of models.grounding.nouns.NounFinder."""
         words = {name: (name, *(self.synonyms or {}).get(name, ())) for name in self.names}
         lists = {name: getattr(self, name) for name in ("ignore", "heads", "verbs", "adjectives")}
         return {"categories": words, **lists}

@@ -4,6 +4,8 @@ import io
 import warnings
 from pathlib import Path
 
+from structures.errors import UserError
+
 REMEDY = (
     "install Debian's wordnet-base (then /usr/share/wordnet), or unpack nltk_data's corpora/wordnet, and point the "
     "config key categories.wordnet at the folder"
@@ -12,7 +14,7 @@ _NEEDED = tuple(f"{kind}.{word}" for word in ("noun", "verb", "adj", "adv") for 
 _LEXICOGRAPHERS = 45  # files that WordNet was written in; only their number is needed
 
 
-class WordNetMissing(ValueError):
+class WordNetMissing(UserError):
     """No WordNet where one was said to be."""
 
 

@@ -1,7 +1,7 @@
 """Settle the vocabulary: from a file, counted from the data set (Open Images), or of its labels; open mode adds what
 the captions name (XPM, 3.2.2)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="categories",
@@ -15,7 +15,7 @@ def run(job) -> None:
     from dataclasses import replace
 
     from sources.vocabulary import Vocabulary, counted_split, read_vocabulary
-    from store.errors import UserError
+    from structures.errors import UserError
 
     p = job.params
     if "vocabulary" in job.files:
@@ -41,9 +41,9 @@ def _named(job, vocabulary) -> tuple[str, ...]:
     """The nouns under WordNet's object that enough captions name and the vocabulary has no word for."""
     from collections import Counter
 
-    from models.nouns import NounFinder
+    from models.grounding.nouns import NounFinder
+    from pipeline.captions import find_in_captions
     from sources.wordnet import object_nouns
-    from store.captions import find_in_captions
 
     nouns = object_nouns(job.files["wordnet"])
     arguments = vocabulary.finder()

@@ -1,6 +1,6 @@
 """Run a trained detector over the validation images, with all names competing, and with base and novel ones alone."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="detect", reads=("images", "embeddings"), writes=("detections",), per="detector")
 
@@ -9,12 +9,12 @@ def run(job) -> None:
     import torch
     from torchvision.transforms.functional import to_tensor
 
-    from models.detections import detection_rows
-    from models.detector import load_detector
+    from models.detector.detections import detection_rows
+    from models.detector.mask_rcnn import load_detector
+    from pipeline.prefetch import ahead
     from sources.images import ImageError, picture_or_fault
-    from store.ahead import ahead
-    from store.detector_training import text_of
-    from store.progress import progress
+    from structures.progress import progress
+    from training.detector import text_of
 
     p = job.params
     torch.set_num_threads(job.threads)

@@ -1,13 +1,13 @@
 """Embed the vocabulary's names, or any list of names, by a text model, for the detector's Eq. 8."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="embed_text", reads=("categories",), writes=("embeddings",), files=("weights", "tokens"))
 
 
 def run(job) -> None:
-    from models.name_vectors import name_vectors
-    from models.vision_language import load_text_embedder
+    from models.vision_language.interface import load_text_embedder
+    from models.vision_language.prompts import name_vectors
     from sources.vocabulary import read_vocabulary
 
     p = job.params

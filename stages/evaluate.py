@@ -1,7 +1,7 @@
 """Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well a
 student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="evaluate",
@@ -11,9 +11,9 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    from models.protocols import protocol_scores
+    from evaluation.protocols import protocol_scores
     from sources.vocabulary import read_vocabulary
-    from store.progress import progress
+    from structures.progress import progress
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     images = {row["image_id"]: (row["height"], row["width"]) for row in job.rows("images") if row["split"] == "val"}
@@ -39,9 +39,9 @@ def _reliability(job, truth: list[dict], vocabulary):
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with alpha."""
     import pandas as pd
 
-    from models.label_scores import best_iou, rank_correlation
-    from models.rle import decode
-    from store.progress import progress
+    from evaluation.label_quality import best_iou, rank_correlation
+    from structures.masks import decode
+    from structures.progress import progress
 
     objects: dict[tuple[str, str], list] = {}
     for row in truth:

@@ -1,6 +1,6 @@
 """Measure every step before the detector against the truth: maps, iterative masking, proposals, pseudo-masks."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="evaluate_labels",
@@ -23,12 +23,12 @@ STAGE = Stage(
 def run(job) -> None:
     import numpy as np
 
-    from models.coco_scores import average_precision
-    from models.label_scores import best_iou, box_recall, covered, map_mask, pointing_chance, points_at
-    from models.rle import decode
+    from evaluation.average_precision import average_precision
+    from evaluation.label_quality import best_iou, box_recall, covered, map_mask, pointing_chance, points_at
     from sources.vocabulary import read_vocabulary
-    from store.progress import progress
-    from store.tables import activation_maps
+    from store.parquet import activation_maps
+    from structures.masks import decode
+    from structures.progress import progress
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     groups = {"base": vocabulary.base, "novel": vocabulary.novel, "all": vocabulary.measured}
@@ -105,7 +105,7 @@ def _label_of_map(row: dict, mask) -> dict | None:
     """The thresholded map of a pair as a label of its own (OVIS, Table 3, GradCAM): scored by its match logit."""
     from pycocotools import mask as coco_mask
 
-    from models.rle import encode
+    from structures.masks import encode
 
     segmentation = encode(mask)
     x, y, width, height = (float(v) for v in coco_mask.toBbox(segmentation))
@@ -126,14 +126,14 @@ def _measured_images(job) -> dict[str, tuple[int, int]]:
 
 def _other_scores(job, measured):
     """For each score asked for the first map of every pair of the measured images, by (image_id, category)."""
-    from models.grounding import Grounder
+    from models.grounding.grounder import Grounder
+    from models.grounding.pairs import named_pairs
     from models.pixels import square
-    from models.vision_language import load_model
+    from models.vision_language.interface import load_model
+    from pipeline.prefetch import ahead
     from sources.images import ImageError
-    from sources.pairs import named_pairs
-    from store.ahead import ahead
-    from store.merge import named_images
-    from store.progress import progress
+    from store.join import named_images
+    from structures.progress import progress
 
     p = job.params
     model, tokenizer = load_model(job.files["weights"], job.files.get("tokens"), p)

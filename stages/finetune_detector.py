@@ -6,7 +6,7 @@ pseudo-labels of the others stay among the targets. Which parts of the network s
 
 import logging
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 log = logging.getLogger("cap2mask")
 
@@ -22,11 +22,11 @@ STAGE = Stage(
 def run(job) -> None:
     import torch
 
-    from models.detector import OpenVocabularyMaskRCNN
+    from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from sources.coco import read_split
-    from sources.objects import by_image, object_batches
-    from store.detector_training import drawn_objects, text_of, train_detector, training_paths
-    from store.errors import UserError
+    from structures.errors import UserError
+    from training.detector import drawn_objects, text_of, train_detector, training_paths
+    from training.targets import by_image, object_batches
 
     p = job.params
     torch.set_num_threads(job.threads)

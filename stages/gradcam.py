@@ -1,6 +1,6 @@
 """Activation maps of every (image, noun) pair by GradCAM over cross-attention with iterative masking (OVIS, Eqs. 1-4)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="gradcam",
@@ -15,14 +15,14 @@ def run(job) -> None:
     import numpy as np
     import torch
 
-    from models.grounding import Grounder
+    from models.grounding.grounder import Grounder
+    from models.grounding.pairs import named_pairs
     from models.pixels import square
-    from models.vision_language import load_model
+    from models.vision_language.interface import load_model
+    from pipeline.prefetch import ahead
     from sources.images import ImageError
-    from sources.pairs import named_pairs
-    from store.ahead import ahead
-    from store.merge import count_pairs, named_images
-    from store.progress import progress
+    from store.join import count_pairs, named_images
+    from structures.progress import progress
 
     p = job.params
     torch.set_num_threads(job.threads)

@@ -3,7 +3,7 @@
 A data set has the parts train and val, and captioned: pictures with captions alone that join the training images.
 """
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 PARTS = ("train", "val", "captioned")
 KINDS = ("images", "instances", "captions", "labels", "boxes", "masks", "classes")
@@ -18,10 +18,10 @@ STAGE = Stage(
 def run(job) -> None:
     from contextlib import ExitStack
 
+    from pipeline.spill import Spill
     from sources import coco, conceptual_captions, folder, openimages
     from sources.part import Fault, SourceError
-    from store.progress import progress
-    from store.spill import Spill
+    from structures.progress import progress
 
     readers = {
         "coco": coco.read_part,
@@ -97,7 +97,7 @@ def _inspect(job, listed: dict) -> dict[str, dict]:
     from concurrent.futures import ProcessPoolExecutor
 
     from sources.images import ImageError, inspect_image
-    from store.progress import progress
+    from structures.progress import progress
 
     order = sorted(listed)
     tasks = [(job.root, listed[image_id][1]) for image_id in order]

@@ -1,6 +1,6 @@
 """How noisy the trained student takes each pseudo-mask to be, pixel by pixel, and the label's reliability (XPM, Eq. 7)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="label_noise", reads=("images", "student_labels", "embeddings", "train_student"), writes=("label_noise",)
@@ -10,15 +10,15 @@ STAGE = Stage(
 def run(job) -> None:
     import torch
 
-    from models.batches import batches
-    from models.student import RobustStudent
-    from models.xpm import average_noise, reliability
+    from models.xpm.equations import average_noise, reliability
+    from models.xpm.student import RobustStudent
+    from pipeline.prefetch import ahead
     from sources.images import ImageError
-    from sources.objects import student_item
-    from store.ahead import ahead
-    from store.detector_training import text_of
-    from store.merge import by_image
-    from store.progress import progress
+    from store.join import by_image
+    from structures.batches import batches
+    from structures.progress import progress
+    from training.detector import text_of
+    from training.targets import student_item
 
     p = job.params
     torch.set_num_threads(job.threads)

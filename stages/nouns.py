@@ -1,6 +1,6 @@
 """Find the nouns of every training caption that name a category; image labels can take the captions' place."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="nouns", reads=("images", "captions", "labels", "categories"), writes=("nouns",), per="shard")
 
@@ -9,9 +9,9 @@ def run(job) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from models.nouns import NounFinder
+    from models.grounding.nouns import NounFinder
+    from pipeline.captions import find_in_captions
     from sources.vocabulary import read_vocabulary
-    from store.captions import find_in_captions
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     train = {row["image_id"] for row in job.rows("images", ["image_id", "split"]) if row["split"] == "train"}

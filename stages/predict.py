@@ -13,10 +13,10 @@ import os
 import sys
 from pathlib import Path
 
-from store.config import load
-from store.errors import UserError, is_for_user
-from store.files import file_parameters, find_file
+from pipeline.config import load
+from pipeline.files import file_parameters, find_file
 from store.fingerprint import ROOT
+from structures.errors import UserError
 
 KINDS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
@@ -40,7 +40,7 @@ def main() -> None:
     try:
         predict(args)
     except Exception as error:
-        if not is_for_user(error):
+        if not isinstance(error, UserError):
             raise
         sys.exit(f"predict: {error}")
 
@@ -50,11 +50,11 @@ def predict(args: argparse.Namespace) -> None:
     import torch
     from torchvision.transforms.functional import to_tensor
 
-    from models.detections import detection_rows
-    from models.sheets import detections_drawn, encode_png
+    from evaluation.drawing import detections_drawn, encode_png
+    from models.detector.detections import detection_rows
     from sources.coco import instances_json
     from sources.images import ImageError, decode_image
-    from store.progress import progress
+    from structures.progress import progress
 
     names = list(dict.fromkeys(name.strip() for name in args.classes.split(",") if name.strip()))
     if not names:
@@ -95,8 +95,8 @@ def predict(args: argparse.Namespace) -> None:
 
 def _detector(weights: Path, device: str):
     """The detector of a checkpoint, and the dimension of its text embeddings."""
-    from models.detector import load_detector
-    from store.job import read_safetensors
+    from models.detector.mask_rcnn import load_detector
+    from pipeline.job import read_safetensors
 
     tensors, settings = read_safetensors(weights)
     if "detector" not in settings:
@@ -111,8 +111,8 @@ def _vectors(configfile: Path, names: list[str], dimension: int):
     """[names, dimension] text embeddings."""
     from types import SimpleNamespace
 
-    from models.name_vectors import name_vectors
-    from models.vision_language import load_text_embedder
+    from models.vision_language.interface import load_text_embedder
+    from models.vision_language.prompts import name_vectors
 
     section = load(configfile)["embed_text"]
     files = {

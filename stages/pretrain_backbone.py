@@ -4,7 +4,7 @@ The objects are never those of a split or of the small ALBEF's scenes. Its weigh
 stage makes them again.
 """
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",), random=True)
 
@@ -13,7 +13,7 @@ def draw(task: tuple[int, int, int]) -> tuple:
     """One drawn object, size x size x 3 uint8, and its category."""
     import cv2
 
-    from sources.toy import draw_object, scene_rng
+    from sources.toy.scenes import draw_object, scene_rng
 
     seed, index, size = task
     cv2.setNumThreads(1)
@@ -29,9 +29,9 @@ def run(job) -> None:
 
     from models.backbones import SmallClassifier
     from models.pixels import COLOUR_MEAN, COLOUR_STD, normalise_colours
-    from sources.toy_drawings import CATEGORIES
-    from store.progress import progress
-    from store.training import step_generator, train, warmup_cosine
+    from sources.toy.drawings import CATEGORIES
+    from structures.progress import progress
+    from training.loop import step_generator, train, warmup_cosine
 
     p = job.params
     with ProcessPoolExecutor(job.threads) as pool:

@@ -1,6 +1,6 @@
 """Teach the teacher's network by captions alone: backbone, pyramid, box head and embedding head (OVR; XPM, 4.1)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="pretrain_captions",
@@ -17,13 +17,13 @@ def run(job) -> None:
     from torchvision.transforms.functional import to_tensor
 
     from models.backbones import read_backbone_weights
-    from models.caption_grounding import grid_boxes, grounding_loss
-    from models.detector import OpenVocabularyMaskRCNN
+    from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+    from models.xpm.caption_grounding import grid_boxes, grounding_loss
     from sources.images import read_image
-    from sources.loading import Rows, StepLoader
-    from store.detector_training import text_of, train_detector, training_paths
-    from store.errors import UserError
-    from store.merge import by_image
+    from store.join import by_image
+    from structures.errors import UserError
+    from training.detector import text_of, train_detector, training_paths
+    from training.loader import Rows, StepLoader
 
     p = job.params
     torch.set_num_threads(job.threads)

@@ -4,7 +4,7 @@ The scenes are never those of the train or val split (their random numbers have 
 shipped in data/weights; this stage makes them again.
 """
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",), random=True)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -14,7 +14,7 @@ def draw(job_args: tuple[int, int, int]) -> tuple:
     """One pretraining scene as (image_size x image_size x 3 uint8, captions with the categories they name)."""
     import cv2
 
-    from sources.toy import draw_scene, scene_rng
+    from sources.toy.scenes import draw_scene, scene_rng
 
     seed, index, image_size = job_args
     cv2.setNumThreads(1)
@@ -27,8 +27,8 @@ def noun_tokens(vocabulary: list[str]):
     """[vocabulary] bool: which tokens are nouns of the world's categories."""
     import torch
 
-    from sources.toy_captions import IRREGULAR_PLURALS, SYNONYMS
-    from sources.toy_drawings import CATEGORIES
+    from sources.toy.captions import IRREGULAR_PLURALS, SYNONYMS
+    from sources.toy.drawings import CATEGORIES
 
     nouns = {noun for name in CATEGORIES for noun in (name, *SYNONYMS.get(name, ()))}
     nouns |= {IRREGULAR_PLURALS[noun] for noun in nouns if noun in IRREGULAR_PLURALS}
@@ -41,13 +41,13 @@ def run(job) -> None:
     import numpy as np
     import torch
 
-    from models.albef import ALBEF, IMAGE_MEAN, IMAGE_STD
-    from models.text import encode, tokenizer_from
-    from models.vlm_losses import contrast, draw_negatives, mask_tokens, masked_language, matching
-    from sources.toy_captions import words
-    from sources.toy_drawings import CATEGORIES
-    from store.progress import progress
-    from store.training import step_generator, train, warmup_cosine
+    from models.vision_language.albef import ALBEF, IMAGE_MEAN, IMAGE_STD
+    from models.vision_language.losses import contrast, draw_negatives, mask_tokens, masked_language, matching
+    from models.vision_language.tokens import encode, tokenizer_from
+    from sources.toy.captions import words
+    from sources.toy.drawings import CATEGORIES
+    from structures.progress import progress
+    from training.loop import step_generator, train, warmup_cosine
 
     p = job.params
     vocabulary = SPECIAL + words()

@@ -1,7 +1,7 @@
 """Keep the best K proposals of every training image, moved and ranked by the trained WSPN, or as selective search ranks
 them."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="propose", reads=("images", "proposals", "train_wspn"), writes=("wspn_proposals",), per="shard")
 
@@ -10,11 +10,11 @@ def run(job) -> None:
     import torch
     from torchvision.transforms.functional import to_tensor
 
-    from models.wspn import WSPN, propose
+    from models.proposals.wspn import WSPN, propose
+    from pipeline.prefetch import ahead
     from sources.images import ImageError, picture_or_fault
-    from store.ahead import ahead
-    from store.merge import by_image
-    from store.progress import progress
+    from store.join import by_image
+    from structures.progress import progress
 
     if job.params.by == "selective_search":
         _take_first(job)

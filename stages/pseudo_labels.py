@@ -1,6 +1,6 @@
 """Write the pseudo-masks as COCO JSON: what the detector learns from, and what other trainers can take."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="pseudo_labels", reads=("images", "pseudo_masks", "categories"), writes=("pseudo_labels",))
 

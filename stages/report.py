@@ -1,6 +1,6 @@
 """Draw contact sheets: what each step made of a dozen training images, and what each detector finds in a dozen others."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="report",
@@ -37,10 +37,10 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
     """A sheet of each of some training images: maps, proposals, pseudo-masks of every noun."""
     import numpy as np
 
-    from models import sheets
-    from models.rle import decode
+    from evaluation import drawing as sheets
     from sources.images import read_image
-    from store.tables import activation_maps
+    from store.parquet import activation_maps
+    from structures.masks import decode
 
     p = job.params
     texts = {(row["image_id"], row["caption_id"]): row["text"] for row in job.rows("nouns")}
@@ -80,9 +80,9 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
 
 def _draw_noise(job, images: dict, truth: dict) -> None:
     """The most and the least reliable labels of the student, with the noise that it sees in them (XPM, Fig. 3)."""
-    from models import sheets
-    from models.rle import decode
+    from evaluation import drawing as sheets
     from sources.images import read_image
+    from structures.masks import decode
 
     key = ("image_id", "category", "instance", "source")
     noises = sorted(job.rows("label_noise"), key=lambda row: -row["alpha"])
@@ -116,9 +116,9 @@ def _draw_noise(job, images: dict, truth: dict) -> None:
 
 def _draw_detections(job, images: dict, truth: dict) -> None:
     """One sheet of validation images: the picture, what each detector finds, the truth where it is known."""
-    from models import sheets
-    from models.rle import decode
+    from evaluation import drawing as sheets
     from sources.images import read_image
+    from structures.masks import decode
 
     detectors = job.parts("detections")
     found: dict[tuple[str, str], list[dict]] = {}
@@ -145,8 +145,8 @@ def _draw_detections(job, images: dict, truth: dict) -> None:
 
 def _clearest(detections: list[dict]) -> list[dict]:
     """The detections, best first, without those that mostly repeat a better one of any class."""
-    from models.label_scores import iou
-    from models.rle import decode
+    from evaluation.label_quality import iou
+    from structures.masks import decode
 
     kept: list = []
     for row in sorted(detections, key=lambda row: -row["score"]):

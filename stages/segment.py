@@ -1,7 +1,7 @@
 """Outline the object in every pseudo-box: by a small network trained on that crop alone (OVIS, Eq. 7), or by the colours
 of what is activated and of what is around the box."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="segment", reads=("images", "gradcam", "pseudo_boxes"), writes=("pseudo_masks",), per="shard", random=True
@@ -12,13 +12,13 @@ def run(job) -> None:
     import cv2
     import torch
 
-    from models.batches import batches
-    from models.crops import cut_crop, paste_mask
+    from models.grounding.crops import cut_crop, paste_mask
+    from pipeline.prefetch import ahead
     from sources.images import ImageError, read_image
-    from store.ahead import ahead
-    from store.merge import by_image
-    from store.progress import progress
-    from store.tables import activation_maps
+    from store.join import by_image
+    from store.parquet import activation_maps
+    from structures.batches import batches
+    from structures.progress import progress
 
     p = job.params
     torch.set_num_threads(job.threads)
@@ -77,9 +77,9 @@ def _segmenter(p, device: str):
     import numpy as np
     import torch
 
-    from models.crops import lab_colours
-    from models.grabcut import cut_out
-    from models.wss import segment_crops, weight_count
+    from models.grounding.crops import lab_colours
+    from models.masks.grabcut import cut_out
+    from models.masks.network import segment_crops, weight_count
 
     def stacked(*columns: list) -> list[torch.Tensor]:
         """Tensors of a whole batch: batches of one size take the same kernels, so a crop's mask is its own."""

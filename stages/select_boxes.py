@@ -1,6 +1,6 @@
 """Choose the pseudo-box of every pair among its image's proposals (OVIS, Eq. 6)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="select_boxes",
@@ -14,11 +14,11 @@ PAIRS = 512  # looked at together
 def run(job) -> None:
     import numpy as np
 
-    from models.batches import batches
-    from models.boxes import select_boxes
-    from store.merge import by_image
-    from store.progress import progress
-    from store.tables import activation_maps
+    from models.grounding.box_choice import select_boxes
+    from store.join import by_image
+    from store.parquet import activation_maps
+    from structures.batches import batches
+    from structures.progress import progress
 
     p = job.params
 

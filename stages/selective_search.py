@@ -1,6 +1,6 @@
 """Propose boxes on every training image by selective search."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(name="selective_search", reads=("images",), writes=("proposals",), per="shard", random=True)
 
@@ -9,7 +9,7 @@ def search(task: tuple) -> tuple:
     """(boxes, scores) of one picture, or its fault."""
     import cv2
 
-    from models.selective_search import selective_search
+    from models.proposals.selective_search import selective_search
     from sources.images import ImageError, read_image
 
     root, path, seed, options = task
@@ -23,7 +23,7 @@ def search(task: tuple) -> tuple:
 def run(job) -> None:
     from concurrent.futures import ProcessPoolExecutor
 
-    from store.progress import progress
+    from structures.progress import progress
 
     rows = [row for row in job.rows("images", ["image_id", "path", "split"]) if row["split"] == "train"]
     options = vars(job.params)

@@ -4,7 +4,7 @@ Where both systems label one noun, masks that agree are trusted more and masks t
 be spoiled on purpose, to measure what noise does.
 """
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="student_labels",
@@ -17,11 +17,11 @@ COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "
 
 
 def run(job) -> None:
-    from models.label_scores import iou
-    from models.rle import decode, encode
-    from store.errors import UserError
-    from store.merge import by_image
-    from store.progress import progress
+    from evaluation.label_quality import iou
+    from store.join import by_image
+    from structures.errors import UserError
+    from structures.masks import decode, encode
+    from structures.progress import progress
 
     p = job.params
     sources = [name for name, table in SOURCES.items() if job.has(table)]
@@ -66,7 +66,7 @@ def run(job) -> None:
 
 def _spoiled(rows: list, masks: list, i: int, rng) -> tuple:
     """The kind of spoiling, and the label's mask and box after it; "swapped" needs another noun in the picture."""
-    from models.spoiling import KINDS, blown, shifted
+    from models.xpm.corruption import KINDS, blown, shifted
 
     category, box = rows[i][1]["category"], rows[i][1]["box"]
     others = [k for k, (_, row) in enumerate(rows) if row["category"] != category]

@@ -1,6 +1,6 @@
 """Label each noun of a caption with the region that the teacher finds most like it, and its mask (XPM, Eqs. 2, 4)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="teacher_labels",
@@ -14,15 +14,15 @@ def run(job) -> None:
     import torch
     from torchvision.transforms.functional import to_tensor
 
-    from models.batches import batches
-    from models.detector import load_detector
-    from models.rle import encode
-    from models.teacher import label_words
+    from models.detector.mask_rcnn import load_detector
+    from models.xpm.teacher import label_words
+    from pipeline.prefetch import ahead
     from sources.images import ImageError, picture_or_fault
-    from store.ahead import ahead
-    from store.detector_training import text_of
-    from store.merge import named_images
-    from store.progress import progress
+    from store.join import named_images
+    from structures.batches import batches
+    from structures.masks import encode
+    from structures.progress import progress
+    from training.detector import text_of
 
     p = job.params
     torch.set_num_threads(job.threads)

@@ -1,6 +1,6 @@
 """Train the open-vocabulary Mask R-CNN on pseudo-labels alone (OVIS, Eq. 8)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="train_detector",
@@ -16,11 +16,11 @@ def run(job) -> None:
     import torch
 
     from models.backbones import read_backbone_weights
-    from models.detector import OpenVocabularyMaskRCNN
+    from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from sources.coco import read_split
-    from sources.objects import by_image, object_batches
-    from store.detector_training import text_of, train_detector
-    from store.errors import UserError
+    from structures.errors import UserError
+    from training.detector import text_of, train_detector
+    from training.targets import by_image, object_batches
 
     p = job.params
     torch.set_num_threads(job.threads)

@@ -2,7 +2,7 @@
 
 import logging
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 log = logging.getLogger("cap2mask")
 
@@ -19,12 +19,12 @@ STAGE = Stage(
 def run(job) -> None:
     import torch
 
-    from models.self_training import SELF_TRAINED, SelfTrained
-    from models.student import RobustStudent
-    from models.xpm import NOISE_CEILING, NOISE_FLOOR
-    from sources.objects import by_image, student_batches
-    from store.detector_training import drawn_objects, text_of, train_detector, training_paths
-    from store.job import read_safetensors
+    from models.xpm.equations import NOISE_CEILING, NOISE_FLOOR
+    from models.xpm.self_training import SELF_TRAINED, SelfTrained
+    from models.xpm.student import RobustStudent
+    from pipeline.job import read_safetensors
+    from training.detector import drawn_objects, text_of, train_detector, training_paths
+    from training.targets import by_image, student_batches
 
     p = job.params
     torch.set_num_threads(job.threads)
@@ -86,7 +86,7 @@ def run(job) -> None:
 
 
 def _check_vocabulary(before: list[str], now: list[str], path) -> None:
-    from store.errors import UserError
+    from structures.errors import UserError
 
     if before != now:
         gone, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))

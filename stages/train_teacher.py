@@ -5,7 +5,7 @@ By its parameters it is also OVR, SB, BA-RPN and OVR + OMP of XPM's tables 1 and
 
 import logging
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 log = logging.getLogger("cap2mask")
 
@@ -23,10 +23,10 @@ def run(job) -> None:
     import torch
 
     from models.backbones import read_backbone_weights
-    from models.detector import OpenVocabularyMaskRCNN
-    from sources.objects import by_image, object_batches
-    from store.detector_training import drawn_objects, text_of, train_detector, training_paths
-    from store.errors import UserError
+    from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+    from structures.errors import UserError
+    from training.detector import drawn_objects, text_of, train_detector, training_paths
+    from training.targets import by_image, object_batches
 
     p = job.params
     torch.set_num_threads(job.threads)

@@ -1,6 +1,6 @@
 """Train the proposal network on image labels alone: the base nouns of the captions (OVIS, Eq. 5)."""
 
-from store.stage import Stage
+from pipeline.stage import Stage
 
 STAGE = Stage(
     name="train_wspn",
@@ -16,11 +16,11 @@ def run(job) -> None:
     from torchvision.transforms.functional import to_tensor
 
     from models.backbones import read_backbone_weights
-    from models.wspn import WSPN, wspn_loss
+    from models.proposals.wspn import WSPN, wspn_loss
     from sources.images import read_image
-    from sources.loading import Rows, StepLoader
     from sources.vocabulary import read_vocabulary
-    from store.training import make_optimizer, step_generator, train, warmup_cosine
+    from training.loader import Rows, StepLoader
+    from training.loop import make_optimizer, step_generator, train, warmup_cosine
 
     p = job.params
     torch.set_num_threads(job.threads)

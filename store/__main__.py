@@ -6,14 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from pipeline.paper_tables import show as show_tables
+from pipeline.scores import show as show_scores
 from schemas.tables import TABLES
 from store.blobs import Blobs, file_digest
-from store.compare import compare_tables
-from store.errors import UserError
+from store.diff import compare_tables
 from store.manifest import Manifest, Run
-from store.paper_tables import show as show_tables
-from store.progress import progress
-from store.scores import show as show_scores
+from structures.errors import UserError
+from structures.progress import progress
 
 
 def _runs(data: Path) -> list[Run]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store.errors import UserError
+from structures.errors import UserError
 
 CHUNK = 1 << 20
 

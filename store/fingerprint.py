@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("stages", "models", "sources", "store", "schemas")
+ROOMS = ("stages", "pipeline", "training", "evaluation", "models", "sources", "store", "schemas", "structures")
 
 
 def _module_files(name: str) -> list[Path]:
@@ -76,6 +76,6 @@ def fingerprint(*modules: str) -> str:
 
 
 def stage_fingerprint(stage: str, section: dict) -> str:
-    """The fingerprint of a stage's code, with that of the file models/NAME.py that its parameter `model` names."""
+    """The fingerprint of a stage's code, with that of the file models/vision_language/NAME.py that its parameter `model` names."""
     chosen = section.get("model") if isinstance(section, dict) else None
-    return fingerprint(f"stages.{stage}", *([f"models.{chosen}"] if chosen else []))
+    return fingerprint(f"stages.{stage}", *([f"models.vision_language.{chosen}"] if chosen else []))

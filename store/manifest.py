@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schemas.tables import TABLES
 from store.blobs import canonical_json
-from store.errors import UserError
+from structures.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ MINIATURE = {
 
 # Stages by hand are forked off one process that has the slow imports behind it.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.student", "models.grounding"])
+SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.xpm.student", "models.grounding.grounder"])
 
 
 def _as_main(module: str, args: list[str], folder: Path, said: Path) -> None:

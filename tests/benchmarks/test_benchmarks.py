@@ -11,8 +11,8 @@ import torch
 from benchmarks.__main__ import RESULTS, ROWS, table
 from benchmarks.measure import Row, seconds
 from benchmarks.published import crop_network, gradcam_loop
-from models.albef import ALBEF
-from models.gradcam import iterative_gradcam
+from models.grounding.gradcam import iterative_gradcam
+from models.vision_language.albef import ALBEF
 from store.fingerprint import ROOT
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from models.backbones import BackboneError, SmallBackbone, build_backbone
-from models.detector import OpenVocabularyMaskRCNN
-from models.wspn import WSPN
+from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+from models.proposals.wspn import WSPN
 
 
 def test_resnet50_is_taken_by_config():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sources.toy_drawings import CATEGORIES
+from sources.toy.drawings import CATEGORIES
 from sources.vocabulary import VocabularyError, read_vocabulary
 from store.fingerprint import ROOT
 

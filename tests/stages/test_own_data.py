@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from sources import toy
+from sources.toy import scenes as toy
 from tests.conftest import MINIATURE, Project, as_in_a_clone
 from tests.sources.test_openimages import PART
 from tests.sources.test_openimages import root as openimages_root  # noqa: F401 (a fixture)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco_mask
 
-from store.job import read_safetensors
+from pipeline.job import read_safetensors
 
 
 def test_the_teacher_labels_every_named_noun_once(miniature):
@@ -77,8 +77,8 @@ def test_the_student_sees_annotations_of_base_categories_alone(miniature):
         if row["split"] == "novel"
     }
     assert rows.category.isin(novel).any()
-    from sources.objects import by_image  # what the stage makes of the rows
-    from store.detector_training import drawn_objects
+    from training.detector import drawn_objects
+    from training.targets import by_image  # what the stage makes of the rows
 
     class Fake:
         def rows(self, table):

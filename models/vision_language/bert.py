@@ -1,0 +1,26 @@
+"""BERT's input embeddings, averaged over a name's word pieces (XPM, 4: word embeddings from BERT)."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.vision_language.interface import UnknownModel
+
+
+def load_text(weights: Path, tokens: Path | None, options):
+    """See models.vision_language.interface; names go in as they are, so the prompts should be ["{}"]. weights: a folder as
+    transformers saves it (bert-base-uncased)."""
+    from transformers import BertModel, BertTokenizerFast
+
+    try:
+        words = BertModel.from_pretrained(weights, local_files_only=True).get_input_embeddings().weight.detach().float()
+        tokenizer = BertTokenizerFast.from_pretrained(weights, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UnknownModel(f"{weights} is no folder of a BERT model (bert-base-uncased): {error}") from error
+
+    def embed(sentences: list[str]) -> Tensor:
+        pieces = tokenizer(sentences, add_special_tokens=False)["input_ids"]
+        return torch.stack([words[ids].mean(0) for ids in pieces])
+
+    return embed

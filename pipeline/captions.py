@@ -1,0 +1,66 @@
+"""Something looked for in every caption of a run, in partitions that Dask works on: on this machine's cores, or on a
+cluster whose scheduler is named. Memory is bounded by a few partitions."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.job import Job
+from structures.progress import progress
+
+GROUPS = 32  # row groups of a partition
+_TEXTS = ("image_id", "caption_id", "text", "category", "surface")
+_FOUND = pa.schema(
+    [(name, pa.string()) for name in _TEXTS] + [(name, pa.int32()) for name in ("start", "end", "count")]
+)
+
+
+def find_in_captions(job: Job, find: Callable, *, description: str) -> Iterator[pa.Table]:
+    """For each partition of captions, in order, a table of what find(text) returned.
+
+    find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and text. A caption
+    in which nothing was found has one row whose `start` is -1 and whose category is empty. The parameter `scheduler`
+    is the address of a Dask cluster, empty for this machine.
+    """
+    import dask
+    import dask.dataframe as dd
+
+    files = [str(path) for path in job.paths("captions") if job.count("captions")]
+    if not files:
+        return
+    rows = dd.read_parquet(files, columns=["image_id", "caption_id", "text"], split_row_groups=GROUPS)
+    look = dask.delayed(_look, pure=True)
+    shared = dask.delayed(find)
+    tasks = [look(part, shared) for part in rows.to_delayed()]
+    with _workers(job, len(tasks)) as (window, options):
+        bar = progress(range(0, len(tasks), window), description=description, unit="partition group")
+        for first in bar:
+            yield from dask.compute(*tasks[first : first + window], **options)
+
+
+@contextmanager
+def _workers(job: Job, tasks: int):
+    """How many partitions are under way together, and where dask.compute takes them."""
+    if job.params.scheduler:
+        from distributed import Client
+
+        with Client(job.params.scheduler) as client:
+            yield 4 * max(1, sum(client.nthreads().values())), {"scheduler": client}
+    elif tasks == 1 or job.threads == 1:
+        yield 1, {"scheduler": "synchronous"}
+    else:
+        yield 2 * job.threads, {"scheduler": "processes", "num_workers": job.threads}
+
+
+def _look(captions: pd.DataFrame, find: Callable) -> pa.Table:
+    columns: dict[str, list] = {field.name: [] for field in _FOUND}
+    for about in zip(captions.image_id, captions.caption_id, captions.text):
+        for mention in find(about[2]) or (None,):
+            found = ("", "", -1, -1, 0)
+            if mention:
+                found = (mention.category, mention.surface, mention.start, mention.end, mention.count)
+            for column, value in zip(columns.values(), about + found):
+                column.append(value)
+    return pa.table(columns, schema=_FOUND)

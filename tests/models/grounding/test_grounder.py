@@ -1,0 +1,62 @@
+"""Maps of pairs do not depend on their neighbours."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.grounding.grounder import Grounder
+from models.grounding.pairs import Pair
+from models.vision_language.albef import ALBEF
+from models.vision_language.tokens import read_tokenizer
+from store.fingerprint import ROOT
+
+WEIGHTS = ROOT / "data" / "weights" / "albef_toy.safetensors"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ALBEF.from_checkpoint(WEIGHTS, 96).float()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return read_tokenizer(WEIGHTS, None, 32)
+
+
+def test_a_pairs_map_is_the_same_bytes_whatever_its_neighbours(model, tokenizer):
+    rng = np.random.default_rng(0)
+    texts = ["two cats near a cup.", "a bus in the snow", "a man with an umbrella and a banana"] * 4
+    nouns = ["cats", "bus", "umbrella"] * 4
+    pairs = [
+        Pair(str(i), noun, str(i), text, ((text.index(noun), text.index(noun) + len(noun)),), image)
+        for i, (text, noun) in enumerate(zip(texts, nouns))
+        for image in [torch.from_numpy(rng.integers(0, 255, (3, 96, 96), dtype=np.uint8))]
+    ]
+    options = {"layers": [2, 3], "score": "mlm", "masking": "pair", "iterations": 3, "threshold": 0.5, "device": "cpu"}
+
+    def maps(chosen, batch):
+        grounder = Grounder(model, tokenizer, batch=batch, **options)
+        return {pair.image_id: found for pair, found, _ in grounder.ground((p, grounder.tokens(p)) for p in chosen)}
+
+    whole = maps(pairs, 16)
+    for chosen, batch in ((pairs[::-1], 16), (pairs[3:5], 16), (pairs, 8), (pairs, 32)):
+        for image_id, found in maps(chosen, batch).items():
+            np.testing.assert_array_equal(found.astype(np.float16), whole[image_id].astype(np.float16))
+
+
+@pytest.mark.parametrize("masking", ["pair", "image"])
+def test_pairs_that_share_a_picture_have_the_maps_of_their_own_copies(model, tokenizer, masking):
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 96, 96), dtype=np.uint8))
+    text = "two cats near a cup and a bus"
+    nouns = ["bus", "cats", "cup"]
+    shared = [Pair("1", noun, "1", text, ((text.index(noun), text.index(noun) + len(noun)),), image) for noun in nouns]
+    options = {"layers": [2, 3], "score": "mlm", "masking": masking, "iterations": 2, "threshold": 0.5, "device": "cpu"}
+    grounder = Grounder(model, tokenizer, batch=8, **options)
+
+    def maps(pairs):
+        return np.stack([found for _, found, _ in grounder.ground((p, grounder.tokens(p)) for p in pairs)])
+
+    together, apart = maps(shared), np.concatenate([maps([pair]) for pair in shared])
+    np.testing.assert_allclose(together[:, 0], apart[:, 0], atol=1e-6)
+    same = np.allclose(together[:, 1], apart[:, 1], atol=1e-6)
+    assert same == (masking == "pair")

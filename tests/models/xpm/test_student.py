@@ -1,0 +1,97 @@
+"""The robust student: what learns from what."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.xpm.student import STRATEGIES, RobustStudent
+
+SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
+
+
+def student(**options):
+    torch.manual_seed(0)
+    return RobustStudent(base=2, **SIZES, **options).train()
+
+
+def batch():
+    torch.manual_seed(1)
+    masks = torch.zeros(2, 64, 80, dtype=torch.uint8)
+    masks[:, 10:40, 10:50] = 1
+    boxes = torch.tensor([[10.0, 10, 50, 40], [8.0, 8, 44, 40]])
+    both = {"boxes": boxes, "labels": torch.tensor([2, 3]), "masks": masks, "trust": torch.ones(2)}
+    drawn_and_made = both | {"pseudo": torch.tensor([False, True]), "annotated": torch.tensor(True)}
+    nothing = {key: value[:0] for key, value in both.items()}
+    no_label = nothing | {"pseudo": torch.zeros(0, dtype=torch.bool), "annotated": torch.tensor(False)}
+    return [torch.rand(3, 64, 80), torch.rand(3, 64, 80)], [drawn_and_made, no_label]
+
+
+TEXT = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(3)), dim=1)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("options", [{}, {"background": "zero", "similarity": "dot", "temperature": 1.0}])
+def test_one_step_learns_from_annotations_and_pseudo_masks(strategy, options):
+    model = student(strategy=strategy, **options)
+    losses = model.losses(*batch(), TEXT)
+    assert {"loss_classifier", "loss_mask", "loss_cross_modal", "loss_pseudo_mask", "noise"} <= losses.keys()
+    sum(value for name, value in losses.items() if name.startswith("loss")).backward()
+    learns = model.noise_head.out.weight.grad is not None and model.noise_head.out.weight.grad.abs().sum() > 0
+    assert learns == (strategy in ("robust", "stochastic_bce"))
+
+
+def test_a_batch_whose_captions_name_nothing_costs_nothing():
+    images, targets = batch()
+    losses = student().losses(images[1:], targets[1:], TEXT)
+    assert losses["loss_cross_modal"] == 0 and losses["loss_pseudo_mask"] == 0 and "loss_mask" not in losses
+
+
+def test_pictures_without_annotations_teach_no_background():
+    images, targets = batch()
+    unmarked = [targets[0] | {"annotated": torch.tensor(False), "pseudo": torch.tensor([True, True])}]
+    losses = student().losses(images[:1], unmarked, TEXT)
+    assert "loss_classifier" not in losses and losses["loss_cross_modal"] > 0
+
+
+def test_noise_lowers_the_weight_of_a_label_and_its_cross_modal_loss():
+    quiet, noisy = student(eta=0.1), student(eta=0.1)
+    torch.nn.init.constant_(noisy.noise_head.out.bias, 5.0)
+    low, high = (model.losses(*batch(), TEXT)["loss_cross_modal"].item() for model in (noisy, quiet))
+    assert 0 < low < high
+    assert quiet.least_noise < noisy.least_noise < float("inf")
+
+
+def test_balanced_weights_say_which_labels_count_not_how_much_all_do():
+    """With one label a batch there is nothing to tell apart: a balanced student takes it for whole."""
+    losses = {}
+    for balanced in (False, True):
+        model = student(eta=0.01, balanced=balanced)
+        losses[balanced] = model.losses(*batch(), TEXT)["loss_cross_modal"].item()
+    plain = student(strategy="none").losses(*batch(), TEXT)["loss_cross_modal"].item()
+    assert losses[False] < 0.1 * losses[True] and losses[True] == pytest.approx(plain, rel=1e-4)
+
+
+def test_a_head_that_sees_the_mask_tells_masks_apart():
+    model = student(noise_sees="region_and_mask")
+    hidden = torch.randn(1, model.roi_heads.mask_predictor.conv5_mask.in_channels, 14, 14)
+    one, other = (model.noise_head(hidden, masks) for masks in (torch.zeros(1, 28, 28), torch.ones(1, 28, 28)))
+    assert one.shape == (1, 28, 28) and not torch.allclose(one, other)
+
+
+def test_the_cross_modal_loss_leaves_the_noise_head_alone():
+    model = student()
+    model.losses(*batch(), TEXT)["loss_cross_modal"].backward()
+    assert model.noise_head.out.weight.grad is None
+    assert model.roi_heads.box_predictor.embedding.weight.grad.abs().sum() > 0
+
+
+def test_noise_beyond_its_bounds_is_kept_within_and_counted():
+    model = student()
+    torch.nn.init.constant_(model.noise_head.out.bias, -80.0)
+    losses = model.losses(*batch(), TEXT)
+    assert all(torch.isfinite(value) for value in losses.values()) and model.clamped > 0
+
+
+def test_no_such_strategy():
+    with pytest.raises(ValueError, match="no strategy 'hope'"):
+        student(strategy="hope")

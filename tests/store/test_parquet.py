@@ -1,0 +1,77 @@
+"""Tables: round trips and refusals."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from store.parquet import SchemaError, TableWriter, activation_maps, read_rows
+
+
+def test_rows_survive_the_round_trip(tmp_path):
+    columns = {
+        "name": pa.string(),
+        "boxes": pa.list_(pa.list_(pa.float32(), 4)),
+        "box": pa.list_(pa.float32(), 4),
+        "map": pa.list_(pa.float16()),
+    }
+    schema_ = pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "name": str(i),
+            "boxes": list(rng.random((i % 4, 4), dtype=np.float32)),
+            "box": rng.random(4, dtype=np.float32),
+            "map": rng.random(i % 3).astype(np.float16),
+        }
+        for i in range(11)
+    ]
+    writer = TableWriter(tmp_path / "t.parquet", schema_, row_group=4)
+    for row in rows:
+        writer.add(**row)
+    writer.close()
+    back = list(read_rows([tmp_path / "t.parquet"], batch=3))
+    assert [row["name"] for row in back] == [row["name"] for row in rows]
+    for wrote, read in zip(rows, back):
+        np.testing.assert_array_equal(np.array(wrote["boxes"], np.float32).reshape(-1, 4), read["boxes"])
+        np.testing.assert_array_equal(wrote["box"], read["box"])
+        np.testing.assert_array_equal(wrote["map"], read["map"])
+        assert read["map"].dtype == np.float16
+
+
+@pytest.mark.parametrize("row", [{"a": "x"}, {"a": None, "b": 1}, {"a": "x", "b": "y"}, {"a": "x", "b": 1, "c": 2}])
+def test_a_row_that_does_not_fit_is_refused(tmp_path, row):
+    fields = [pa.field("a", pa.string(), nullable=False), pa.field("b", pa.int32(), nullable=False)]
+    writer = TableWriter(tmp_path / "t.parquet", pa.schema(fields), row_group=1)
+    with pytest.raises(SchemaError):
+        writer.add(**row)
+
+
+def test_rows_and_tables_of_any_size_give_the_same_bytes(tmp_path):
+    schema = pa.schema(
+        [pa.field("i", pa.int32(), nullable=False), pa.field("v", pa.list_(pa.float32()), nullable=False)]
+    )
+    rows = [{"i": i, "v": [float(i)] * (i % 3)} for i in range(70)]
+
+    def written(name, pieces):
+        writer = TableWriter(tmp_path / name, schema, 16)
+        for piece in pieces:
+            if isinstance(piece, dict):
+                writer.add(**piece)
+            else:
+                writer.add_table(pa.Table.from_pylist(piece, schema=schema))
+        writer.close()
+        return (tmp_path / name).read_bytes()
+
+    one_by_one = written("a", rows)
+    assert written("b", [rows]) == one_by_one
+    assert written("c", [rows[:5], *rows[5:9], rows[9:50], rows[50:]]) == one_by_one
+    with pytest.raises(SchemaError, match="null values"):
+        TableWriter(tmp_path / "d", schema, 16).add_table(pa.table({"i": pa.array([None], pa.int32()), "v": [[1.0]]}))
+
+
+def test_maps_come_back_in_their_shape_and_their_union_never_shrinks():
+    maps = np.random.default_rng(0).random((3, 4, 5)).astype(np.float16)
+    found = activation_maps({"maps": maps.ravel(), "height": 4, "width": 5})
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, maps.astype(np.float32))
+    assert (found.max(0) >= found[0]).all()

@@ -1,0 +1,174 @@
+"""The training loop that every training stage shares: schedule, accumulation, several GPUs, resume after a kill, a stop
+at the first NaN, a curve.
+
+A step draws all of its randomness from (seed, step), so a run that was killed and started again takes the same steps
+and ends in the same bytes as one that was not.
+"""
+
+import csv
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from structures.errors import UserError
+from structures.progress import progress
+from training.processes import Team
+
+log = logging.getLogger("cap2mask")
+
+
+class TrainingError(UserError):
+    """Training can't go on; the message names the step and the last good checkpoint."""
+
+
+def step_seed(seed: int, step: int, part: int = 0, rank: int = 0) -> int:
+    """What the random numbers of a part of a step start from, on one process."""
+    return (seed * 1_000_003 + step + (part * 64 + rank) * 1_000_000_007) % (2**63)
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step."""
+    return torch.Generator().manual_seed(step_seed(seed, step))
+
+
+def autocast(device: str, precision: str):
+    """The context in which a loss is computed: "fp32" as it is, "bf16" with autocast, "auto" with it where the processor
+    or the GPU computes in bfloat16 itself."""
+    kind = device.split(":")[0]
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        precision = "bf16" if native else "fp32"
+    return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
+
+
+def make_optimizer(
+    name: str, module: torch.nn.Module, *, lr: float, weight_decay: float, faster: dict[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9 ("sgd"), or AdamW ("adamw"), over the weights that learn.
+
+    faster: {start of a weight's name: factor on its learning rate}.
+    """
+    groups: dict[float, list] = {}
+    for weight_name, weight in module.named_parameters():
+        if weight.requires_grad:
+            factors = [factor for start, factor in (faster or {}).items() if weight_name.startswith(start)]
+            groups.setdefault(factors[0] if factors else 1.0, []).append(weight)
+    learned = [{"params": weights, "lr": lr * factor} for factor, weights in groups.items()]
+    if name == "sgd":
+        return torch.optim.SGD(learned, lr=lr, momentum=0.9, weight_decay=weight_decay)
+    return torch.optim.AdamW(learned, lr=lr, weight_decay=weight_decay)
+
+
+def warmup_cosine(step: int, *, steps: int, warmup: int, floor: float = 0.01) -> float:
+    """A factor on the learning rate: linear from 0 over `warmup` steps, then half a cosine down to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def warmup_steps(step: int, *, warmup: int, drops: tuple[int, ...]) -> float:
+    """A factor on the learning rate: linear over `warmup` steps, then ten times less at each of `drops`."""
+    factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return factor * 0.1 ** sum(step >= drop for drop in drops)
+
+
+def train(
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    take_step: Callable[..., dict[str, torch.Tensor]],
+    *,
+    steps: int,
+    factor: Callable[[int], float],
+    scratch: Path,
+    description: str,
+    save_every: int = 500,
+    clip: float | None = None,
+    record_every: int = 10,
+    accumulate: int = 1,
+    team: Team | None = None,
+) -> list[dict]:
+    """Run `steps` steps and return the curve: rows of step, name, value (means over record_every steps).
+
+    take_step(step) returns named scalars; "loss" is minimised, the others are recorded. With accumulate > 1 it is
+    called as take_step(step, part) for each part of a step, whose gradients are averaged; so are those of the team's
+    processes. factor(step) scales the learning rates that the optimizer came with. A checkpoint is kept in `scratch`
+    and taken up again from there; scratch/curve.csv can be watched meanwhile.
+
+    Raises TrainingError where the loss is not finite.
+    """
+    team = team or Team()
+    checkpoint = scratch / "checkpoint.pt"
+    rates = [group["lr"] for group in optimizer.param_groups]
+    start, curve, sums = 0, [], {}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, curve, sums = state["step"], state["curve"], state["sums"]
+    live = _LiveCurve(scratch / "curve.csv", curve) if team.leads else None
+    bar = progress(
+        range(start, steps), description=description, unit="step", total=steps, done=start, quiet=not team.leads
+    )
+    shown = time.monotonic()
+    for step in bar:
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * factor(step)
+        optimizer.zero_grad(set_to_none=True)
+        parts = []
+        for part in range(accumulate):
+            scalars = take_step(step, part) if accumulate > 1 else take_step(step)
+            (scalars["loss"] / accumulate).backward()
+            parts.append({name: value.detach() for name, value in scalars.items()})
+        scalars = team.average({name: sum(p[name] for p in parts) / accumulate for name in parts[0]})
+        if not torch.isfinite(scalars["loss"]):
+            good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was kept yet"
+            value = scalars["loss"].item()
+            raise TrainingError(f"{description}: the loss is {value} at step {step}; {good}; try a lower lr")
+        team.average_gradients(module)
+        if clip:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
+        optimizer.step()
+        for name, value in scalars.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        if (step + 1) % record_every == 0 or step + 1 == steps:
+            count = (step % record_every) + 1
+            rows = [{"step": step + 1, "name": name, "value": total / count} for name, total in sums.items()]
+            curve += rows
+            sums = {}
+            if live:
+                live.add(rows)
+            if time.monotonic() - shown > 5:
+                bar.set_postfix({row["name"]: f"{row['value']:.3f}" for row in rows}, refresh=False)
+                shown = time.monotonic()
+        if team.leads and (step + 1) % save_every == 0 and step + 1 < steps:
+            _save(checkpoint, module, optimizer, step + 1, curve, sums)
+    return curve
+
+
+class _LiveCurve:
+    """The curve so far as a CSV file that grows while the training runs."""
+
+    def __init__(self, path: Path, rows: list[dict]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        with path.open("w", newline="") as file:
+            csv.DictWriter(file, ("step", "name", "value")).writeheader()
+        self.add(rows)
+        log.debug("curve: %s", path)
+
+    def add(self, rows: list[dict]) -> None:
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, ("step", "name", "value")).writerows(rows)
+
+
+def _save(path: Path, module, optimizer, step: int, curve: list[dict], sums: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state | {"step": step, "curve": curve, "sums": sums}, draft)
+    os.replace(draft, path)
