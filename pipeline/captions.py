@@ -17,12 +17,12 @@ _FOUND = pa.schema(
 )
 
 
-def find_in_captions(job: Job, find: Callable, *, description: str) -> Iterator[pa.Table]:
+def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: str) -> Iterator[pa.Table]:
     """For each partition of captions, in order, a table of what find(text) returned.
 
     find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and text. A caption
-    in which nothing was found has one row whose `start` is -1 and whose category is empty. The parameter `scheduler`
-    is the address of a Dask cluster, empty for this machine.
+    in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler: the address of a
+    Dask cluster, empty for this machine.
     """
     import dask
     import dask.dataframe as dd
@@ -34,24 +34,24 @@ def find_in_captions(job: Job, find: Callable, *, description: str) -> Iterator[
     look = dask.delayed(_look, pure=True)
     shared = dask.delayed(find)
     tasks = [look(part, shared) for part in rows.to_delayed()]
-    with _workers(job, len(tasks)) as (window, options):
+    with _workers(scheduler, job.threads, len(tasks)) as (window, options):
         bar = progress(range(0, len(tasks), window), description=description, unit="partition group")
         for first in bar:
             yield from dask.compute(*tasks[first : first + window], **options)
 
 
 @contextmanager
-def _workers(job: Job, tasks: int):
+def _workers(scheduler: str, threads: int, tasks: int):
     """How many partitions are under way together, and where dask.compute takes them."""
-    if job.params.scheduler:
+    if scheduler:
         from distributed import Client
 
-        with Client(job.params.scheduler) as client:
+        with Client(scheduler) as client:
             yield 4 * max(1, sum(client.nthreads().values())), {"scheduler": client}
-    elif tasks == 1 or job.threads == 1:
+    elif tasks == 1 or threads == 1:
         yield 1, {"scheduler": "synchronous"}
     else:
-        yield 2 * job.threads, {"scheduler": "processes", "num_workers": job.threads}
+        yield 2 * threads, {"scheduler": "processes", "num_workers": threads}
 
 
 def _look(captions: pd.DataFrame, find: Callable) -> pa.Table:

@@ -11,6 +11,7 @@ from store.fingerprint import ROOT
 from structures.errors import UserError
 
 SCHEMA_FILE = ROOT / "schemas" / "config.schema.yaml"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ConfigError(UserError):
@@ -20,12 +21,12 @@ class ConfigError(UserError):
 @cache
 def schema() -> dict:
     """The JSON schema of the whole configuration."""
-    return yaml.load(SCHEMA_FILE.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.load(SCHEMA_FILE.read_text(encoding="utf-8"), _LOADER)
 
 
-def section_schema(stage: str) -> dict:
-    """The JSON schema of one stage's section; empty where it has no parameters."""
-    return schema()["properties"].get(stage, {"type": "object", "properties": {}})
+def section_schema(name: str) -> dict:
+    """The JSON schema of a section, or of a key at the top; an empty object where a stage has no parameters."""
+    return schema()["properties"].get(name, {"type": "object", "properties": {}})
 
 
 def _with_defaults(value, rules: dict):
@@ -64,9 +65,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
         lines = []
         for key in sorted(set(error.instance) - set(known)):
             name = f"{place}.{key}" if place else key
-            meant = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {meant[0]}?" if meant else f"known here: {', '.join(known)}"
-            lines.append(f"unknown key {name}: {hint}")
+            lines.append(f"unknown key {name}: {_hint(key, known)}")
         return "; ".join(lines)
     if error.validator == "required":
         return f"{place + ': ' if place else ''}{error.message}"
@@ -82,6 +81,27 @@ def _explain(error: jsonschema.ValidationError) -> str:
     return f"{place} is {error.instance!r}, wanted {wanted}" + (f" ({meaning})" if meaning else "")
 
 
+def _hint(key: str, known: list[str]) -> str:
+    """What an unknown key may have been meant to be."""
+    similar = difflib.get_close_matches(key, known, 1)
+    if similar:
+        return f"did you mean {similar[0]}?"
+    elsewhere = [path for path in _all_keys() if path.rsplit(".", 1)[-1] == key]
+    if elsewhere:
+        return f"there is {', '.join(elsewhere[:4])}"
+    return f"known here: {', '.join(known)}"
+
+
+@cache
+def _all_keys() -> list[str]:
+    def below(rules: dict, prefix: str):
+        for name, rule in rules.get("properties", {}).items():
+            yield prefix + name
+            yield from below(rule, f"{prefix}{name}.")
+
+    return list(below(schema(), ""))
+
+
 def checked(config: dict) -> dict:
     """The configuration with defaults filled in. Raises ConfigError naming every bad key."""
     config = _typed(config, schema())
@@ -92,63 +112,30 @@ def checked(config: dict) -> dict:
     return _with_defaults(config, schema())
 
 
-def detectors(config: dict) -> list[str]:
-    """The stages that train a detector in this run: all but OVIS' first need base annotations."""
-    drawn = config["ingest"]["train"]["instances"]
-    known = {
-        "train_detector": True,
-        "finetune_detector": drawn and config["finetune_detector"]["steps"],
-        "train_teacher": drawn,
-        "train_student": drawn,
-    }
-    return [name for name in known if known[name] and name in config["detectors"]]
-
-
-def leaves_out(config: dict, stage: str, artifact: str) -> bool:
-    """Whether a stage does without one of its inputs under this configuration."""
-    strategy = config["train_student"]["strategy"]
-    noisy = "train_student" in detectors(config) and strategy in ("robust", "stochastic_bce")
-    ovis = config["student_labels"]["labels"] != "xpm" or not set(detectors(config)) <= {
-        "train_teacher",
-        "train_student",
-    }
-    made = {
-        ("evaluate", "label_metrics"): ovis,
-        **{("report", table): ovis for table in ("gradcam", "wspn_proposals", "pseudo_boxes", "pseudo_masks")},
-        ("propose", "train_wspn"): config["propose"]["by"] == "wspn",
-        ("train_teacher", "pretrain_captions"): config["pretrain_captions"]["steps"] > 0,
-        ("student_labels", "pseudo_masks"): config["student_labels"]["labels"] != "xpm",
-        ("student_labels", "teacher_masks"): config["student_labels"]["labels"] != "ovis",
-        ("evaluate", "label_noise"): noisy,
-        ("evaluate", "student_labels"): noisy,
-        ("report", "label_noise"): noisy,
-        ("report", "student_labels"): noisy,
-    }
-    return not made.get((stage, artifact), True)
-
-
-def is_measured(config: dict) -> bool:
+def has_ground_truth(config: dict) -> bool:
     """Whether the data set has ground truth to score detectors with."""
     return bool(config["ingest"]["val"]["instances"])
 
 
-def read_keys(file: Path, remedy: str = "") -> dict | None:
-    """The keys of a YAML file, None where it is empty. Raises ConfigError where it is missing (and says the remedy), no
-    YAML, or holds something else."""
+def read_yaml(file: Path, kind: type, remedy: str = ""):
+    """The content of a YAML file, a `kind` (dict or list), None where it is empty.
+
+    Raises ConfigError where it is missing (and says the remedy), no YAML, or holds something else.
+    """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}{remedy}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is no YAML: {error}") from error
-    if content is not None and not isinstance(content, dict):
-        raise ConfigError(f"{file} holds no keys")
+    if content is not None and not isinstance(content, kind):
+        raise ConfigError(f"{file} holds no {'keys' if kind is dict else 'list'}")
     return content
 
 
 def load(path: Path) -> dict:
     """A configuration file, checked. Raises ConfigError where it is missing, no YAML, or wrong."""
-    config = read_keys(path, "; name another with --configfile")
+    config = read_yaml(path, dict, "; name another with --configfile")
     if config is None:
         raise ConfigError(f"{path} holds no keys")
     return checked(config)

@@ -3,20 +3,23 @@
 A parameter of the schema with the keyword `file` names a file; the keyword says what is usually there and how large.
 """
 
+import hashlib
 import os
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.config import section_schema
+from pipeline.parameters import Parameter, file_parameters, file_path
+from pipeline.stage import Stage
+from store.blobs import file_digest
 from structures.errors import UserError
+from structures.progress import progress
 
 TOKENS = "vocab.txt of bert-base-uncased, 232 kB"
 _SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
+_TORCHVISION_NAME = re.compile(r"^IMAGENET1K_V\d$")
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
-_TORCHVISION = {  # torchvision.models.ResNet50_Weights
-    "IMAGENET1K_V1": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
-    "IMAGENET1K_V2": "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
-}
 
 
 def find_file(value: str, key: str, usual: str = "") -> Path:
@@ -30,8 +33,8 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
         return Path(value)
     said = f"; usually {usual}" if usual else ""
     try:
-        if value in _TORCHVISION:
-            return _torchvision(_TORCHVISION[value])
+        if _TORCHVISION_NAME.match(value):
+            return _torchvision(value)
         if _HUB_NAME.match(value) and Path(value).suffix not in _SUFFIXES:
             return _hub(value)
     except Exception as error:  # whatever the network, the hub or the disk says
@@ -57,60 +60,87 @@ def _hub(name: str) -> Path:
     return folder
 
 
-def _torchvision(address: str) -> Path:
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "torch"
-    file = Path(home) / "hub" / "checkpoints" / address.rsplit("/", 1)[1]
+def _torchvision(name: str) -> Path:
+    """The file of torchvision's weights of that name for ResNet-50, in torch's cache."""
+    from torch.hub import download_url_to_file, get_dir
+    from torchvision.models import ResNet50_Weights
+
+    address = ResNet50_Weights[name].url
+    file = Path(get_dir()) / "checkpoints" / address.rsplit("/", 1)[1]
     if not file.exists():
         if os.environ.get("HF_HUB_OFFLINE"):
             raise FileNotFoundError(f"{file} is not there, and this machine is offline")
-        from torch.hub import download_url_to_file
-
         file.parent.mkdir(parents=True, exist_ok=True)
-        digest = file.stem.split("-")[1]
-        download_url_to_file(address, str(file), hash_prefix=digest)
+        download_url_to_file(address, str(file), hash_prefix=file.stem.split("-")[1])
     return file
 
 
-def file_parameters(stage: str, section: dict):
-    """(dotted name, value, what is usual) of every parameter of a stage that names a file and is set."""
-    yield from _file_parameters(section_schema(stage), section, "")
+def find_files(stage: Stage, config: dict) -> dict[str, Path]:
+    """{key: path} of every file that a stage's parameters name; its own without the stage's name.
+
+    Raises UserError for the first that is not there.
+    """
+    return {
+        parameter.key.removeprefix(f"{stage.name}."): _find(parameter, config)
+        for parameter in file_parameters(stage, config)
+    }
 
 
-def _file_parameters(rules: dict, section: dict, prefix: str):
-    for name, rule in rules.get("properties", {}).items():
-        value = section.get(name)
-        if rule.get("type") == "object" and isinstance(value, dict):
-            yield from _file_parameters(rule, value, f"{prefix}{name}.")
-        elif "file" in rule and value:
-            yield f"{prefix}{name}", value, rule["file"]
+def _find(parameter: Parameter, config: dict) -> Path:
+    path = file_path(parameter, config)
+    if path is None:
+        return find_file(parameter.value, parameter.key, parameter.rules["file"])
+    if not path.exists():
+        usual = parameter.rules["file"]
+        raise UserError(
+            f"{parameter.key}: {path} is not there; usually {usual}; point the config key {parameter.key} at it"
+        )
+    return path
 
 
-def missing_files(config: dict, stages: list[str]) -> list[str]:
+def missing_files(stages: Iterable[Stage], config: dict) -> list[str]:
     """What the stages will look for and not find, a line each; empty where all is there."""
     faults: dict[str, str] = {}
     for stage in stages:
-        section = config.get(stage, {})
-        if not isinstance(section, dict):
-            continue
-        for name, value, usual in file_parameters(stage, section):
-            key = f"{stage}.{name}"
-            if stage == "ingest":
-                if config["toy"]["train"]:
-                    continue  # the rule toy makes them
-                path = Path(config["root"]) / value
-                if not path.exists():
-                    faults.setdefault(str(path), f"{key}: {path} is not there; usually {usual}")
-                continue
+        for parameter in file_parameters(stage, config):
+            if parameter.rules.get("below") == "root" and config["toy"]["train"]:
+                continue  # the rule toy makes them
             try:
-                path = find_file(value, key, usual)
+                path = _find(parameter, config)
             except UserError as error:
-                faults.setdefault(f"{value} {name.rsplit('.', 1)[-1]}", str(error))
+                faults.setdefault(f"{parameter.value} {parameter.key.rsplit('.', 1)[-1]}", str(error))
                 continue
-            if section.get("tokens") == "" and path.suffix in (".pth", ".pt"):
-                faults.setdefault("tokens", f"{stage}.tokens: {path} holds no word pieces; wanted is {TOKENS}")
-    if "categories" in stages and config["vocabulary"]:
-        try:
-            find_file(config["vocabulary"], "vocabulary")
-        except UserError as error:
-            faults["vocabulary"] = str(error)
+            section = config[parameter.key.split(".")[0]]
+            lacks_tokens = isinstance(section, dict) and section.get("tokens") == ""
+            if lacks_tokens and path.suffix in (".pth", ".pt"):
+                key = parameter.key.replace(".weights", ".tokens")
+                faults.setdefault("tokens", f"{key}: {path} holds no word pieces; wanted is {TOKENS}")
     return list(faults.values())
+
+
+def content_digest(path: Path) -> str:
+    """The digest of a file, or of a folder's files by their names and contents."""
+    if path.is_file():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    with ThreadPoolExecutor() as pool:
+        digests = progress(
+            pool.map(file_digest, files),
+            description=f"reading {path}",
+            unit="file",
+            total=len(files),
+            quiet=len(files) < 5000,
+        )
+        for file, of_file in zip(files, digests):
+            digest.update(f"{file.relative_to(path).as_posix()}\n{of_file}\n".encode())
+    return digest.hexdigest()
+
+
+def file_state(path: str | Path) -> str:
+    """A quick sign of whether a file changed: its size and time."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "absent"
+    return f"{status.st_size} {status.st_mtime_ns}"

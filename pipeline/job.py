@@ -1,46 +1,66 @@
-"""What a running stage holds: its parameters, inputs, outputs, rejects, random numbers and scratch folder."""
+"""What a running stage holds: parameters, inputs, pictures, outputs, rejects, random numbers, and a scratch folder."""
 
 import hashlib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.parameters import model_options, records, sections
+from pipeline.prefetch import prefetch
 from schemas.tables import CURVE, REJECTS, TABLES
-from store.blobs import canonical_json
+from sources.images import ImageError, read_image
+from store.blobs import Blobs, canonical_json
+from store.join import join_by_image
 from store.manifest import Output
 from store.parquet import TableWriter, read_rows
 from structures.errors import UserError
-from training.processes import Team
+from structures.progress import progress
+from training import processes
 
 
 class Job:
     """One execution of a stage on one shard.
 
-    params: the stage's section of the config, as attributes; seed (None where nothing is drawn); shard ("all" or a number)
-    of shards; threads; device ("cpu" or "cuda"); root: the data set's folder; files: the declared input files, by
-    parameter name; scratch: a folder of this very action that survives a kill.
+    params: the stage's section of the config, as attributes; shared: the sections that it shares, as attributes; shard:
+    "all", a number, or a detector; shards: how many; threads; root: the data set's folder; files: the files that
+    parameters name, by key; scratch: a folder of this very action that survives a kill; outputs: what was written.
     """
 
-    def __init__(self, *, stage, params, seed, shard, shards, threads, device, root, files, inputs, scratch, blobs):
-        self.stage, self.shard, self.shards = stage, shard, shards
-        self._seed = seed
-        self.params = _namespace(params)
-        self.threads, self.root, self.files, self.scratch = threads, root, files, scratch
-        self.team = Team.of_this_process()
+    def __init__(self, action, *, blobs: Blobs, scratch: Path, threads: int):
+        config = action.config
+        self.stage, self.shard, self.shards = action.stage.name, action.shard, config["shards"]
+        self.root, self.files, self.scratch, self.threads = Path(config["root"]), action.files, scratch, threads
+        parts = sections(action.stage, config)
+        self.params = _namespace(parts.pop(self.stage))
+        self._shared, self.shared = parts, _namespace(parts)
+        self.records = records(action.stage, config)
         self.outputs: list[Output] = []
-        self.reject_counts: Counter = Counter()
-        self.counted_rejects = 0
-        self._device, self._inputs, self._blobs = device, inputs, blobs
-        self._exit = ExitStack()
+        self._seed, self._device, self._inputs, self._blobs = action.seed, config["device"], action.inputs, blobs
+        self._reject_counts: Counter = Counter()
+        self._rejects_counted = 0
         self._rejects: TableWriter | None = None
+        self._exit = ExitStack()
+
+    def method_options(self) -> dict:
+        """The parameters of the method that the key `method` of the stage's section chooses."""
+        return vars(getattr(self.params, self.params.method, SimpleNamespace()))
+
+    def model_options(self, section: str) -> dict:
+        """The arguments of models.vision_language.interface's functions, of a shared section."""
+        files = self.files[f"{section}.weights"], self.files.get(f"{section}.tokens")
+        return model_options(self._shared[section], *files)
 
     @property
     def device(self) -> str:
@@ -51,22 +71,19 @@ class Job:
 
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def sharing(self) -> dict:
-        """How this process takes its part of each training batch, as training.loader.StepLoader wants it."""
-        p = self.params
-        self.team.share(p.batch, p.accumulate)
-        part = {"rank": self.team.rank, "world": self.team.world, "parts": p.accumulate}
-        return {"batch": p.batch, "seed": self.seed, "workers": p.workers, **part}
-
-    # Reading
+    # Reading tables and checkpoints
 
     def has(self, artifact: str) -> bool:
-        """Whether this configuration's stage reads the artifact."""
+        """Whether the stage reads the artifact under this configuration."""
         return artifact in self._inputs
 
     def paths(self, artifact: str) -> list[Path]:
         """The files of an input."""
         return [self._blobs.path(output.digest, output.suffix) for output in self._inputs[artifact]]
+
+    def parts(self, artifact: str) -> list[str]:
+        """The names of an input's files without suffix: shards, or detectors."""
+        return [output.shard for output in self._inputs[artifact]]
 
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict]:
         """The rows of an input table, in bounded memory; lists of numbers come as arrays.
@@ -80,13 +97,42 @@ class Job:
         shards = [read_rows([path], columns) for path in self.paths(table)]
         return heapq.merge(*shards, key=lambda row: row["image_id"])
 
-    def parts(self, table: str) -> list[str]:
-        """The names of an input's files without suffix: shards, or detectors."""
-        return [output.shard for output in self._inputs[table]]
+    def by_image(self, table: str, *others: str, columns: dict[str, list[str]] | None = None) -> Iterator[tuple]:
+        """(row of images, its rows of `table`, its rows of each other table …) for every image that `table` has, in order.
+
+        columns: {table: those that are read} where not all are wanted.
+        """
+        columns = columns or {}
+        names = (table, "images", *others)
+        for _, (rows, [image], *rest) in join_by_image(*(self.rows(name, columns.get(name)) for name in names)):
+            yield (image, rows, *rest)
+
+    def images(self, split: str) -> Iterator[dict]:
+        """The rows of `images` of a split ("train" or "val"), in the order of their ids."""
+        return (row for row in self.rows("images") if row["split"] == split)
+
+    def image_paths(self, split: str) -> dict[str, str]:
+        """{image_id: path} of the images of a split."""
+        columns = ["image_id", "path", "split"]
+        return {row["image_id"]: row["path"] for row in self.rows("images", columns) if row["split"] == split}
+
+    def count_split(self, split: str) -> int:
+        """Images of a split."""
+        return sum(
+            pc.sum(pc.equal(pq.read_table(path, columns=["split"])["split"], split)).as_py() or 0
+            for path in self.paths("images")
+        )
 
     def count(self, table: str) -> int:
         """Rows of an input table."""
         return sum(output.rows for output in self._inputs[table])
+
+    def count_images(self, table: str) -> int:
+        """Images that an input table has rows of."""
+        return sum(
+            pc.count_distinct(pq.read_table(path, columns=["image_id"])["image_id"]).as_py()
+            for path in self.paths(table)
+        )
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """A whole input table, for those that fit into memory."""
@@ -97,7 +143,37 @@ class Job:
         """Tensors and settings of an input checkpoint."""
         return read_safetensors(self.paths(artifact)[0])
 
+    # Reading pictures
+
+    def pictures(
+        self,
+        items: Iterable[tuple],
+        prepare: Callable[..., Any],
+        *,
+        description: str,
+        total: int | None = None,
+        in_processes: bool = False,
+    ) -> Iterator[tuple]:
+        """(…, prepare(picture, …)) for every item (row of images, …) whose picture can be read, in order; the pictures of
+        the others become rejects. They are read ahead, and shown in a progress bar.
+
+        prepare: takes a picture, height x width x 3 uint8 RGB, and its item; it runs in threads, or (pickled) in processes.
+        """
+        work = partial(_prepared, self.root, prepare)
+        with (ProcessPoolExecutor if in_processes else ThreadPoolExecutor)(self.threads) as pool:
+            results = prefetch(work, items, pool=pool, window=4 * self.threads)
+            for item, result in progress(results, description=description, unit="image", total=total):
+                if isinstance(result, ImageError):
+                    self.reject(item[0]["image_id"], result.reason, str(result))
+                else:
+                    yield (*item, result)
+
     # Randomness
+
+    @property
+    def random(self) -> bool:
+        """Whether the stage draws random numbers under this configuration."""
+        return self._seed is not None
 
     @property
     def seed(self) -> int:
@@ -110,6 +186,37 @@ class Job:
         """The random numbers of one row: of (seed, stage, key), whatever the shard, batch or order."""
         text = json.dumps([self.seed, self.stage, *map(str, key)])
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big"))
+
+    # Training
+
+    def batching(self) -> dict:
+        """How a training's batches are taken, as training.loader.StepLoader wants it."""
+        training = self.shared.training
+        processes.batch_share(self.params.batch, training.accumulate)
+        return {
+            "batch": self.params.batch,
+            "seed": self.seed,
+            "workers": training.workers,
+            "accumulate": training.accumulate,
+        }
+
+    def schedule(self) -> dict:
+        """How a detector is trained, as training.detector.train_detector wants it."""
+        p, training, optimizer = self.params, self.shared.training, self.shared.optimizer
+        return {
+            "steps": p.steps,
+            "lr": p.lr,
+            "warmup": p.warmup,
+            "milestones": tuple(p.milestones),
+            "optimizer": optimizer.method,
+            "weight_decay": optimizer.weight_decay,
+            "precision": training.precision,
+            "accumulate": training.accumulate,
+            "save_every": training.save_every,
+            "seed": self.seed,
+            "device": self.device,
+            "scratch": self.scratch,
+        }
 
     # Writing
 
@@ -131,7 +238,8 @@ class Job:
             self._keep(draft, f"{table}/{shard or self.shard}.parquet", writer.rows)
 
     def save_checkpoint(self, tensors: dict, settings: dict) -> None:
-        """Write the stage's safetensors checkpoint; shared tensors are stored twice.
+        """Write the stage's safetensors checkpoint; shared tensors are stored twice. What the stage records of the
+        configuration goes into its settings.
 
         settings travel as one JSON text, for safetensors writes several entries in an order that changes from run to run.
         """
@@ -139,7 +247,7 @@ class Job:
 
         with self.file(f"{self.stage}/all.safetensors") as draft:
             plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
-            save_file(plain, str(draft), {"cap2mask": canonical_json(settings)})
+            save_file(plain, str(draft), {"cap2mask": canonical_json(settings | self.records)})
 
     def save_curve(self, curve: list[dict]) -> None:
         """Write a training curve (step, name, value)."""
@@ -160,23 +268,23 @@ class Job:
         self._rejects.add(
             stage=self.stage, image_id=str(image_id), key=words, reason=reason, detail=detail, counted=counted
         )
-        self.reject_counts[reason] += 1
-        self.counted_rejects += counted
+        self._reject_counts[reason] += 1
+        self._rejects_counted += counted
 
     def finish(self) -> dict:
         """Keep the rejects, and return the counts of the manifest."""
         if self._rejects is not None:
             self._rejects.close()
             self._keep(self._reject_draft, f"{self.stage}/_rejects/{self.shard}.parquet", self._rejects.rows)
-        tables = [output for output in self.outputs if output.rows is not None and "/_" not in output.path]
-        out: Counter = Counter()
-        for output in tables:
-            out[output.artifact] += output.rows
+        rows_out: Counter = Counter()
+        for output in self.outputs:
+            if output.rows is not None and "/_" not in output.path:
+                rows_out[output.artifact] += output.rows
         return {
-            "rows_in": {name: sum(o.rows or 0 for o in outputs) for name, outputs in self._inputs.items()},
-            "rows_out": dict(out),
-            "rejects": dict(self.reject_counts),
-            "rejects_counted": self.counted_rejects,
+            "rows_in": {name: sum(file.rows or 0 for file in files) for name, files in self._inputs.items()},
+            "rows_out": dict(rows_out),
+            "rejects": dict(self._reject_counts),
+            "rejects_counted": self._rejects_counted,
         }
 
     def close(self) -> None:
@@ -184,10 +292,18 @@ class Job:
         self._exit.close()
 
     def _keep(self, draft: Path, path: str, rows: int | None = None) -> None:
-        if not self.team.leads:
+        if not processes.is_main_process():
             return
         digest, size = self._blobs.keep(draft)
         self.outputs.append(Output(path=path, digest=digest, bytes=size, rows=rows))
+
+
+def _prepared(root: Path, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
+    """An item and what is made of its picture, or the ImageError that says why there is none."""
+    try:
+        return item, prepare(read_image(root, item[0]["path"]), *item)
+    except ImageError as error:
+        return item, error
 
 
 def read_safetensors(path: Path) -> tuple[dict, dict]:

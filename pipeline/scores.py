@@ -1,94 +1,103 @@
-"""The embedded run's scores as a table, read from `metrics`."""
+"""A run's scores as a table, read from `metrics`, and what it cost, from Snakemake's benchmark files."""
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import pandas as pd
 
+from pipeline.registry import stages
+from schemas.tables import TABLES
 from structures.errors import UserError
 
-_DETECTORS = {
-    "train_detector": "",
-    "finetune_detector": "fine-tuned ",
-    "train_teacher": "teacher ",
-    "train_student": "student ",
-}
+COLUMNS = ("measure", "value", "at least")
+_NAMES = {"finetune_detector": "fine-tuned", "train_teacher": "teacher", "train_student": "student"}
+_WORDS = {"segm": "mask", "bbox": "box"}
 
 
-def _value(metrics: dict, *key: str) -> float:
-    return metrics.get(key, float("nan"))
+class Metrics:
+    """The rows of `metrics` by their key: (detector or "", protocol, kind, group, metric)."""
+
+    def __init__(self, frame: pd.DataFrame):
+        self._values = frame.set_index(list(TABLES["metrics"].key)).value
+
+    def __call__(self, *key: str, detector: str = "") -> float | None:
+        """The value, None where it was not measured."""
+        return self._values.get((detector, *key))
+
+    def kinds(self, protocol: str, metric: str) -> list[str]:
+        """What a metric of a protocol was measured of, for all categories together, sorted."""
+        keys = self._values.index
+        return sorted({key[2] for key in keys if (key[1], *key[3:]) == (protocol, "all", metric)})
+
+    @property
+    def detectors(self) -> list[str]:
+        """The detectors that were measured, in the order that they were written."""
+        return [name for name in dict.fromkeys(self._values.index.get_level_values("detector")) if name]
 
 
 def rows(run: Path) -> list[tuple[str, str, str]]:
-    """(measure, value, goal) of each line. Raises UserError where there are no metrics yet."""
-    files = sorted((run / "metrics").glob("*.parquet"))
-    if not files:
+    """(measure, value, goal) of each line; what was not measured is left out. Raises UserError where there are no metrics
+    yet."""
+    if not list((run / "metrics").glob("*.parquet")):
         raise UserError(f"{run / 'metrics'} is not there: run `make run`, or a data set with ground truth")
-    table = [row for file in files for row in pq.read_table(file).to_pylist()]
-    keys = ("protocol", "kind", "group", "metric")
-    m = {tuple(row[key] for key in keys): row["value"] for row in table if not row["detector"]}
-    of_detectors = {(row["detector"], *(row[key] for key in keys)): row["value"] for row in table}
-    chance = _value(m, "grounding", "run", "all", "pointing_chance")
-    coverages = sorted(key[1] for key in m if key[0] == "grounding" and key[2:] == ("all", "coverage"))
-    first, last = (_value(m, "grounding", name, "all", "coverage") for name in (coverages[0], coverages[-1]))
-    recall = {kind: _value(m, "proposals", kind, "novel", "recall50") for kind in ("wspn", "selective_search")}
-    mask, cam = (_value(m, "pseudo_labels", kind, "all", "iou") for kind in ("mask", "gradcam"))
-    own = _value(m, "pseudo_labels", "segm", "novel", "AP50")
-    lines = [
-        (
-            "pointing, the run's score",
-            f"{_value(m, 'grounding', 'run', 'all', 'pointing'):.3f} (chance {chance:.3f})",
-            "0.80",
-        ),
-        ("pointing, S the match logit", f"{_value(m, 'grounding', 'itm', 'all', 'pointing'):.3f}", "0.65"),
-        (
-            f"share of the object covered, {coverages[-1]} against {coverages[0]}",
-            f"{last:.3f} against {first:.3f}",
-            "+0.05",
-        ),
-        (
-            "recall at IoU 0.5 of 50 boxes, novel: WSPN against selective search",
-            f"{recall['wspn']:.3f} against {recall['selective_search']:.3f}",
-            "higher",
-        ),
-        ("mean IoU, pseudo-mask against thresholded GradCAM", f"{mask:.3f} against {cam:.3f}", "+0.10"),
-        ("pseudo-labels' own novel mask AP50", f"{own:.1f}", ""),
-    ]
+    metrics = Metrics(pd.read_parquet(run / "metrics"))
+    return [*_label_rows(metrics), *_detector_rows(metrics)]
+
+
+def _label_rows(metrics: Metrics):
+    """What precedes detectors: maps, proposals, pseudo-labels."""
+    chance = metrics("grounding", "run", "all", "pointing_chance")
+    pointing = metrics("grounding", "run", "all", "pointing")
+    if pointing is not None:
+        yield "pointing, the run's score", f"{pointing:.3f} (chance {chance:.3f})", "0.80"
+    itm = metrics("grounding", "itm", "all", "pointing")
+    if itm is not None:
+        yield "pointing, S the match logit", f"{itm:.3f}", "0.65"
+    iterations = metrics.kinds("grounding", "coverage")
+    if len(iterations) > 1:
+        first, last = (metrics("grounding", kind, "all", "coverage") for kind in (iterations[0], iterations[-1]))
+        measure = f"share of the object covered, {iterations[-1]} against {iterations[0]}"
+        yield measure, f"{last:.3f} against {first:.3f}", "+0.05"
+    recall = [metrics("proposals", kind, "novel", "recall50") for kind in ("wspn", "selective_search")]
+    if None not in recall:
+        measure = "recall at IoU 0.5 of 50 boxes, novel: WSPN against selective search"
+        yield measure, f"{recall[0]:.3f} against {recall[1]:.3f}", "higher"
+    ious = [metrics("pseudo_labels", kind, "all", "iou") for kind in ("mask", "gradcam")]
+    if None not in ious:
+        yield "mean IoU, pseudo-mask against thresholded GradCAM", f"{ious[0]:.3f} against {ious[1]:.3f}", "+0.10"
+    labels = metrics("pseudo_labels", "segm", "novel", "AP50")
+    if labels is not None:
+        yield "pseudo-labels' own novel mask AP50", f"{labels:.1f}", ""
+
+
+def _detector_rows(metrics: Metrics):
     for protocol in ("generalized", "constrained"):
-        for kind, word in (("segm", "mask"), ("bbox", "box")):
+        for kind, word in _WORDS.items():
             for group in ("novel", "base", "all"):
-                key = protocol, kind, group, "AP50"
-                found = {name: of_detectors.get((name, *key)) for name in _DETECTORS}
-                told = "; ".join(f"{_DETECTORS[name]}{value:.1f}" for name, value in found.items() if value is not None)
-                if not told:
-                    continue
-                goal = "25, above the pseudo-labels" if key == ("generalized", "segm", "novel", "AP50") else ""
-                lines.append((f"detector, {group} {word} AP50, {protocol}", told, goal))
-    return lines
+                values = [
+                    (_NAMES.get(name, ""), metrics(protocol, kind, group, "AP50", detector=name))
+                    for name in metrics.detectors
+                ]
+                cells = [f"{name} {value:.1f}".strip() for name, value in values if value is not None]
+                if cells:
+                    bound = (protocol, kind, group) == ("generalized", "segm", "novel")
+                    goal = "25, above the pseudo-labels" if bound else ""
+                    yield f"detector, {group} {word} AP50, {protocol}", "; ".join(cells), goal
 
 
 def costs(run: Path) -> list[tuple[str, str, str]]:
-    """(measure, value, goal) of time and memory, from Snakemake's benchmark files of the stages' last executions."""
-    with_times = []
-    for file in sorted((run / "benchmarks").glob("*/*.tsv")):
-        if file.parent.name.startswith("pretrain"):
-            continue
-        names, values = (line.split("\t") for line in file.read_text().splitlines()[:2])
-        with_times.append(dict(zip(names, values)))
-    if not with_times:
+    """(measure, value, goal) of time and memory, from Snakemake's benchmark files of the stages' last executions. The
+    stages that make the shipped weights again are no part of a run."""
+    no_part = {name for name, stage in stages().items() if not stage.reads and name != "ingest"}
+    files = [file for file in sorted((run / "benchmarks").glob("*/*.tsv")) if file.parent.name not in no_part]
+    if not files:
         return []
-    minutes = sum(float(row["s"]) for row in with_times) / 60
-    memory = max(float(row["max_rss"]) for row in with_times if row["max_rss"] not in ("NA", "-")) / 1024
+    frame = pd.concat([pd.read_csv(file, sep="\t", na_values=["-", "NA"]) for file in files])
     return [
-        ("all stages' last executions, minutes", f"{minutes:.1f}", "at most 15"),
-        ("memory of the largest process, GiB", f"{memory:.2f}", "at most 4"),
+        ("all stages' last executions, minutes", f"{frame.s.sum() / 60:.1f}", "at most 15"),
+        ("memory of the largest process, GiB", f"{frame.max_rss.max() / 1024:.2f}", "at most 4"),
     ]
 
 
 def show(run: Path) -> None:
     """Print the table in Markdown."""
-    lines = [("measure", "value", "at least"), *rows(run), *costs(run)]
-    widths = [max(len(line[i]) for line in lines) for i in range(3)]
-    for i, line in enumerate(lines):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
-        if i == 0:
-            print("| " + " | ".join("-" * width for width in widths) + " |")
+    print(pd.DataFrame([*rows(run), *costs(run)], columns=COLUMNS).to_markdown(index=False, disable_numparse=True))

@@ -1,23 +1,23 @@
 """The variants that the tables of the papers compare: each a small file laid over the configured run, for every seed."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.config import read_keys
+from snakemake.utils import update_config
+
+from pipeline.config import read_yaml
 
 
-def overlaid(config: dict, overlay: dict) -> dict:
-    """A configuration with the keys of another laid over it, section by section."""
+def overlaid(config: dict, *overlays: dict) -> dict:
+    """A configuration with the keys of others laid over it, section by section."""
     result = copy.deepcopy(config)
-    for key, value in overlay.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = overlaid(result[key], value)
-        else:
-            result[key] = copy.deepcopy(value)
+    for overlay in overlays:
+        update_config(result, copy.deepcopy(overlay))
     return result
 
 
-def variants(config: dict):
+def variants(config: dict) -> Iterator[tuple[str, int, dict]]:
     """(variant, seed, its configuration) of every variant and seed that config's section `tables` asks for.
 
     A variant is a file of tables.variants: what is laid over the configuration, and `seeds`, how many of tables.seeds it is
@@ -27,13 +27,13 @@ def variants(config: dict):
     if not section["seeds"]:
         return
     files = sorted(Path(section["variants"]).glob("*.yaml"))
-    shared = (read_keys(Path(section["overlay"])) or {}) if files and section["overlay"] else {}
+    shared = (read_yaml(Path(section["overlay"]), dict) or {}) if files and section["overlay"] else {}
     for file in files:
-        own = read_keys(file) or {}
-        count = own.pop("seeds", len(section["seeds"]))
+        overlay = read_yaml(file, dict) or {}
+        count = overlay.pop("seeds", len(section["seeds"]))
         for seed in section["seeds"][:count]:
             named = {"run": run_name(config["run"], file.stem, seed), "seed": seed, "tables": {"seeds": []}}
-            yield file.stem, seed, overlaid(overlaid(overlaid(config, shared), own), named)
+            yield file.stem, seed, overlaid(config, shared, overlay, named)
 
 
 def run_name(run: str, variant: str, seed: int) -> str:

@@ -1,4 +1,4 @@
-"""What the Snakefile asks for: manifests as files, a stage's params, the checked configuration."""
+"""What the Snakefile asks for: for every stage its inputs, outputs, resources and command line, from its declaration."""
 
 import hashlib
 import json
@@ -6,29 +6,39 @@ import os
 import re
 import shlex
 import sys
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from pipeline.arguments import CONFIG_VARIABLE
-from pipeline.config import checked, detectors, is_measured
-from pipeline.files import file_parameters, missing_files
-from pipeline.lineage import declaration, homes, parents, stage_names
+from pipeline.config import checked, has_ground_truth
+from pipeline.files import file_state, missing_files
+from pipeline.lineage import parents, producing_runs
+from pipeline.paper_tables import check_variants
+from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
+from pipeline.registry import detectors, stages, summary
 from pipeline.variants import variants
 from store.blobs import write_atomically
-from store.fingerprint import ROOT, fingerprint, stage_fingerprint
+from store.fingerprint import ROOT, fingerprint
+from store.manifest import producer
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
+_PARTS = {"shard": "{shard}", "detector": "{detector}"}
 
 
 class Workflow:
     """A configured run, and the variants of it that the tables compare, as Snakemake sees them.
 
-    Paths are patterns in {run}; what a job reads is asked for by functions of its wildcards, since a variant takes from
-    another run what is configured alike there.
+    order: {stage: the stages whose results it reads}, as the Snakefile shows them: names with spaces between, a question
+    mark behind those that some configurations do without. Paths are patterns in {run}; what a job reads is asked for by
+    functions of its wildcards, since a variant takes from another run what is configured alike there.
+
+    Raises UserError where the configuration is wrong, ValueError where order is not what the stages declare.
     """
 
-    def __init__(self, config: dict, data: str = "data"):
+    def __init__(self, config: dict, order: dict[str, str], data: str = "data"):
+        _check_order(order)
         self.config = checked(config)
         self.data = data
         self.run = self.config["run"]
@@ -37,165 +47,113 @@ class Workflow:
         for variant, seed, overlay in variants(self.config):
             self.variants.append((variant, seed))
             self.configs[overlay["run"]] = checked(overlay)
-        made = homes(self.configs, stage_names())
-        for run, its in self.configs.items():
-            its["homes"] = {stage: home for stage, home in made[run].items() if home != run}
+        producers = producing_runs(self.configs)
+        for run, run_config in self.configs.items():
+            run_config["producing_runs"] = {stage: other for stage, other in producers[run].items() if other != run}
 
     # What a rule makes: patterns
 
-    def manifest(self, stage: str, part: str = "all") -> str:
-        """The manifest of a stage; part: "{shard}" or "{detector}" for one that runs once for each."""
-        return f"{self.data}/runs/{{run}}/manifests/{stage}/{part}.json"
+    def manifest(self, stage: str) -> str:
+        """The manifest of a stage, with a wildcard for its shard or detector."""
+        return f"{self.data}/runs/{{run}}/manifests/{stage}/{_part(stage)}.json"
 
-    def log(self, stage: str, part: str = "all") -> str:
-        return f"logs/{{run}}/{stage}/{part}.log"
+    def log(self, stage: str) -> str:
+        return f"logs/{{run}}/{stage}/{_part(stage)}.log"
 
-    def benchmark(self, stage: str, part: str = "all") -> str:
-        return f"{self.data}/runs/{{run}}/benchmarks/{stage}/{part}.tsv"
+    def benchmark(self, stage: str) -> str:
+        return f"{self.data}/runs/{{run}}/benchmarks/{stage}/{_part(stage)}.tsv"
+
+    def of_this_run(self, *names: str) -> list[str]:
+        """The manifests of stages of the configured run itself."""
+        return [self.manifest(stage).format(run=self.run) for stage in names]
 
     # What a rule reads: functions of wildcards
 
-    def inputs(self, stage: str):
-        """What a job of a stage reads: manifests in the runs that make them; of a stage that runs once a shard that of the
-        job's shard, or all of them; nothing of what the configuration leaves out. A function of wildcards."""
-
-        before_in = {run: parents(stage, config) for run, config in self.configs.items()}
+    def inputs(self, stage: str) -> Callable:
+        """What a job of a stage reads, as a function of wildcards: manifests in the runs that produce them; of a stage that
+        runs once a shard that of the job's shard, or all of them; nothing of what the configuration leaves out. ingest reads
+        the data set's own files."""
+        if stage == "ingest":
+            return lambda wildcards: self.source_files()
+        per = stages()[stage].per
+        parents_in = {run: parents(stage, config) for run, config in self.configs.items()}
 
         def wanted(wildcards) -> list[str]:
             config = self.configs[wildcards.run]
-            found = []
-            for before in before_in[wildcards.run]:
-                per = declaration(before).get("per")
-                parts = ["all"]
-                if per == "detector":
-                    parts = detectors(config)
-                elif per == "shard":
-                    mine = declaration(stage).get("per") == "shard"
-                    parts = [wildcards.shard] if mine else [str(shard) for shard in range(config["shards"])]
-                found += [self._made(before, wildcards.run, part) for part in parts]
-            if declaration(stage).get("per") == "detector":
-                found.append(self._made(wildcards.detector, wildcards.run))
-            return found
+            manifests = []
+            for parent in parents_in[wildcards.run]:
+                of_parent = stages()[parent].per
+                parts: list[dict] = [{}]
+                if of_parent == "detector":
+                    parts = [{"detector": detector} for detector in detectors(config)]
+                elif of_parent == "shard":
+                    numbers = [wildcards.shard] if per == "shard" else range(config["shards"])
+                    parts = [{"shard": number} for number in numbers]
+                manifests += [self._produced(parent, wildcards.run, **part) for part in parts]
+            if per == "detector":
+                manifests.append(self._produced(wildcards.detector, wildcards.run))
+            return manifests
 
         return wanted
 
-    def _made(self, stage: str, run: str, part: str = "all") -> str:
-        """A manifest of a stage, in the run that makes it for `run`."""
-        return self.manifest(stage, part).format(run=self.configs[run]["homes"].get(stage, run))
+    def _produced(self, stage: str, run: str, **part) -> str:
+        """A manifest of a stage, in the run that produces it for `run`."""
+        return self.manifest(stage).format(run=self.configs[run]["producing_runs"].get(stage, run), **part)
 
-    def threads(self, wildcards) -> int:
-        """Two for a run's own jobs, which wait for each other; one for those of variants, of which many run at once."""
-        return 2 if wildcards.run == self.run else 1
+    # How a rule runs
 
-    def goals(self) -> list[str]:
-        """What `all` asks for: the pictures, and the scores where there is ground truth to measure with."""
-        made = ["report"] + ["evaluate"] * is_measured(self.config)
-        return [self.manifest(stage).format(run=self.run) for stage in made]
+    def threads(self, stage: str) -> Callable:
+        """As declared for a run's own jobs, which wait for each other; one for those of variants, of which many run at
+        once."""
+        return lambda wildcards: stages()[stage].threads if wildcards.run == self.run else 1
 
-    def scores(self, wildcards) -> list[str]:
-        """The scores of all variants. Raises UserError where the configuration asks for none, or the tables for another."""
-        from pipeline.paper_tables import check_variants
-
-        if not self.variants:
-            raise UserError(
-                "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"
-            )
-        check_variants(Path(self.config["tables"]["layout"]), {variant for variant, _ in self.variants})
-        runs = [run for run in self.configs if run != self.run]
-        return [self.manifest("evaluate").format(run=run) for run in runs]
-
-    def tables_params(self) -> dict:
-        layout = self.config["tables"]["layout"]
-        words = " ".join(f"{variant}:{seed}" for variant, seed in self.variants)
-        return {"layout": layout, "variants": words, "code": fingerprint("pipeline.paper_tables")}
-
-    def tables_command(self, python: str) -> str:
-        """The command line that fills the papers' tables."""
-        options = f"--run {self.run} --layout {{params.layout}} --variants {{params.variants}}"
-        return f"{python} -m store --data {self.data} tables {options} 2>&1 | tee {{log}}"
-
-    def of_this_run(self, *stages: str) -> list[str]:
-        """The manifests of stages of the configured run itself."""
-        return [self.manifest(stage).format(run=self.run) for stage in stages]
-
-    def check_files(self, stages: list[str]) -> None:
-        """Look for every file that the stages need, and say once that scores are left out where they must be.
-
-        Raises UserError listing all that is missing.
-        """
-        missing = missing_files(self.config, stages)
-        if missing:
-            raise UserError(f"{len(missing)} of the files that this run needs are missing:\n  " + "\n  ".join(missing))
-        if not is_measured(self.config):
-            print("no ground truth (ingest.val.instances is not set): evaluation is left out", file=sys.stderr)
-
-    def toy_files(self) -> list[str]:
-        """What drawing the embedded data set makes; nothing where the data set is the user's own."""
-        return self.source_files() if self.config["toy"]["train"] else []
-
-    def toy_params(self) -> dict:
-        return {"drawn": self.config["toy"], "code": fingerprint("sources.toy.__main__")}
-
-    def toy_command(self, python: str) -> str:
-        """The command line that draws the embedded data set."""
-        root, toy = self.config["root"], self.config["toy"]
-        sizes = f"--train {toy['train']} --val {toy['val']} --seed {toy['seed']}"
-        return f"{python} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
-
-    def source_files(self) -> list[str]:
-        """The data set's files that ingest depends on."""
-        files = [str(path) for path in self._listings()]
-        return files if self.config["toy"]["train"] else [file for file in files if Path(file).exists()]
-
-    def _listings(self) -> list[Path]:
-        """The files (not folders) that the ingest section names."""
-        section = self.config["ingest"]
-        kinds = ("instances", "captions", "labels", "boxes", "classes")
-        parts = (section[part] for part in ("train", "val", "captioned"))
-        return [
-            Path(self.config["root"]) / part[kind] for part in parts for kind in kinds if part["images"] and part[kind]
-        ]
+    def resources(self, stage: str) -> dict[str, int]:
+        """gpu, mem_mb and runtime (minutes) of a job."""
+        declaration = stages()[stage]
+        return {"gpu": declaration.gpu, "mem_mb": declaration.mem_mb, "runtime": declaration.runtime}
 
     def params(self, stage: str) -> dict:
-        """What Snakemake compares: the stage's section, the seed, its code's fingerprint, its weight files' state."""
-        section, seed, files, code = (
-            cache(partial(function, stage))
-            for function in (self._section, self._seed, self._file_states, self._fingerprint)
-        )
+        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, the state of files it names."""
+        declaration = stages()[stage]
+
+        def of_run(function: Callable[[dict], str]) -> Callable:
+            known = cache(lambda run: _WILDCARD.sub(r"<\1>", function(self.configs[run])))
+            return lambda wildcards: known(wildcards.run)
+
+        def section(config: dict) -> str:
+            values = {p.key: p.value for p in parameters(declaration, config) if not p.rules.get("neutral")}
+            return json.dumps(values | records(declaration, config), sort_keys=True)
+
+        def files(config: dict) -> str:
+            named = [p for p in file_parameters(declaration, config) if p.rules.get("below") != "root"]
+            return json.dumps({p.value: file_state(p.value) for p in named}, sort_keys=True)
+
         return {
-            "stage": stage,
-            "section": lambda wildcards: section(wildcards.run),
-            "seed": lambda wildcards: seed(wildcards.run),
+            "section": of_run(section),
+            "seed": of_run(lambda config: str(config["seed"]) if draws_random_numbers(declaration, config) else "none"),
             "shards": self.config["shards"],
-            "code": lambda wildcards: code(wildcards.run),
-            "files": lambda wildcards: files(wildcards.run),
+            "code": of_run(lambda config: code_fingerprint(declaration, config)),
+            "files": of_run(files),
         }
 
-    def _fingerprint(self, stage: str, run: str) -> str:
-        return stage_fingerprint(stage, self.configs[run].get(stage, {}))
+    def command(self, stage: str) -> str:
+        """The command line of a stage. It holds nothing of the configuration, for Snakemake would take any change of it as
+        changed code: see export."""
+        declaration = stages()[stage]
+        flags = f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --log {{log}}"
+        flags += " --gpus {resources.gpu}" if declaration.processes else ""
+        flags += {"shard": " --shard {wildcards.shard}", "detector": " --detector {wildcards.detector}"}.get(
+            declaration.per, ""
+        )
+        return f"{sys.executable} -m stages.{stage} {flags}"
 
-    def _section(self, stage: str, run: str) -> str:
-        section = self.configs[run].get(stage, {})
-        return _WILDCARD.sub(r"<\1>", json.dumps(section, sort_keys=True))
+    def summary(self, stage: str) -> str:
+        """What a stage does, on one line."""
+        return summary(stage)
 
-    def _seed(self, stage: str, run: str) -> str:
-        return str(self.configs[run]["seed"]) if declaration(stage).get("random") else "none"
-
-    def _file_states(self, stage: str, run: str) -> str:
-        config = self.configs[run]
-        section = config.get(stage, {})
-        files = {value: _state(value) for _, value, _ in file_parameters(stage, section) if stage != "ingest"}
-        if stage == "categories" and config["vocabulary"]:
-            files[config["vocabulary"]] = _state(config["vocabulary"])
-        return json.dumps(files, sort_keys=True)
-
-    def command(self, python: str) -> str:
-        """The command line of every stage, up to its shard.
-
-        It holds nothing of the configuration, for Snakemake would take any change of it as changed code: that
-        travels in the environment, as a folder of files, one a run, named by its content, so that what one snakemake runs
-        can't be changed by another that is started beside it.
-        """
+    def export(self) -> None:
+        """Hand the configuration to the stages, through the environment, as a folder of files, one a run, named by its
+        content, so that what one snakemake runs can't be changed by another that is started beside it."""
         texts = {run: json.dumps(config, sort_keys=True, indent=1) for run, config in self.configs.items()}
         digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
         folder = Path(self.data) / "configs" / digest
@@ -205,14 +163,93 @@ class Workflow:
         os.environ[CONFIG_VARIABLE] = str(folder)
         if Path.cwd() != ROOT:
             os.environ["PYTHONPATH"] = str(ROOT)
-        flags = f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --log {{log}}"
-        return f"{python} -m stages.{{params.stage}} {flags}"
+
+    # What the whole run asks for
+
+    def goals(self) -> list[str]:
+        """What `all` asks for: the pictures, and the scores where there is ground truth to measure with."""
+        return self.of_this_run("report", *["evaluate"] * has_ground_truth(self.config))
+
+    def check_files(self, names: set[str]) -> None:
+        """Look for every file that the stages need, and say once that scores are left out where they must be.
+
+        Raises UserError listing all that is missing.
+        """
+        needed = [stage for name, stage in stages().items() if name in names]
+        missing = missing_files(needed, self.config)
+        if missing:
+            raise UserError(f"{len(missing)} of the files that this run needs are missing:\n  " + "\n  ".join(missing))
+        if not has_ground_truth(self.config):
+            print("no ground truth (ingest.val.instances is not set): evaluation is left out", file=sys.stderr)
+
+    def source_files(self) -> list[str]:
+        """The data set's files (not folders) that ingest depends on."""
+        parameters_below_root = [
+            p for p in file_parameters(stages()["ingest"], self.config) if not p.rules.get("folder")
+        ]
+        part_has_images = {name: self.config["ingest"][name]["images"] for name in ("train", "val", "captioned")}
+        files = [
+            str(Path(self.config["root"]) / p.value)
+            for p in parameters_below_root
+            if part_has_images[p.key.split(".")[1]]
+        ]
+        return files if self.config["toy"]["train"] else [file for file in files if Path(file).exists()]
+
+    def toy_files(self) -> list[str]:
+        """What drawing the embedded data set makes; nothing where the data set is the user's own."""
+        return self.source_files() if self.config["toy"]["train"] else []
+
+    def toy_params(self) -> dict:
+        return {"toy": self.config["toy"], "code": fingerprint("sources.toy.__main__")}
+
+    def toy_command(self) -> str:
+        """The command line that draws the embedded data set."""
+        root, toy = self.config["root"], self.config["toy"]
+        sizes = f"--train {toy['train']} --val {toy['val']} --seed {toy['seed']}"
+        return f"{sys.executable} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
+
+    def scores(self, wildcards) -> list[str]:
+        """The scores of all variants. Raises UserError where the configuration asks for none, or the tables for another."""
+        if not self.variants:
+            raise UserError(
+                "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"
+            )
+        check_variants(Path(self.config["tables"]["layout"]), {variant for variant, _ in self.variants})
+        return [self.manifest("evaluate").format(run=run) for run in self.configs if run != self.run]
+
+    def tables_params(self) -> dict:
+        names = " ".join(f"{variant}:{seed}" for variant, seed in self.variants)
+        return {
+            "layout": self.config["tables"]["layout"],
+            "variants": names,
+            "code": fingerprint("pipeline.paper_tables"),
+        }
+
+    def tables_command(self) -> str:
+        """The command line that fills the papers' tables."""
+        options = f"--run {self.run} --layout {{params.layout}} --variants {{params.variants}}"
+        return f"{sys.executable} -m pipeline --data {self.data} tables {options} 2>&1 | tee {{log}}"
 
 
-def _state(path: str) -> str:
-    """A quick sign of whether a file changed: its size and time."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return "absent"
-    return f"{status.st_size} {status.st_mtime_ns}"
+def _part(stage: str) -> str:
+    return _PARTS.get(stages()[stage].per, "all")
+
+
+def _check_order(order: dict[str, str]) -> None:
+    """Raises ValueError where the Snakefile draws other edges than the stages declare, or a stage before its inputs."""
+    declared = {}
+    for name, stage in stages().items():
+        always = {producer(entry)[0] for entry in stage.reads if isinstance(entry, str)}
+        edges = {producer(artifact)[0]: "?" for artifact in stage.artifacts} | dict.fromkeys(always, "")
+        declared[name] = {f"{edge}{mark}" for edge, mark in edges.items()}
+        declared[name] |= {"detector"} if stage.per == "detector" else set()
+    if declared.keys() != order.keys():
+        raise ValueError(f"the Snakefile and stages/ differ in {sorted(declared.keys() ^ order.keys())}")
+    before = {"detector"}
+    for name, edges in order.items():
+        if set(edges.split()) != declared[name]:
+            raise ValueError(f"the Snakefile: {name} reads {' '.join(sorted(declared[name]))}, not {edges}")
+        late = {edge.rstrip("?") for edge in edges.split()} - before
+        if late:
+            raise ValueError(f"the Snakefile: {name} stands before {', '.join(sorted(late))}")
+        before.add(name)

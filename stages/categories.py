@@ -1,13 +1,17 @@
 """Settle the vocabulary: from a file, counted from the data set (Open Images), or of its labels; open mode adds what
 the captions name (XPM, 3.2.2)."""
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="categories",
-    reads=("captions", "labels", "category_counts"),
+    reads=(
+        Input("captions", when=lambda config: bool(config["categories"]["wordnet"])),
+        Input("labels", when=lambda config: not config["vocabulary"]),
+        Input("category_counts", when=lambda config: not config["vocabulary"]),
+    ),
     writes=("categories",),
-    files=("vocabulary", "wordnet"),
+    shares=("vocabulary",),
 )
 
 
@@ -51,7 +55,8 @@ def _named(job, vocabulary) -> tuple[str, ...]:
     arguments["categories"] |= {noun: (noun,) for noun in sorted(nouns - taken)}
     counts: Counter[str] = Counter()
     finder = NounFinder(**arguments)
-    for mentions in find_in_captions(job, finder.find, description="nouns under WordNet's object"):
+    searched = {"scheduler": job.params.scheduler, "description": "nouns under WordNet's object"}
+    for mentions in find_in_captions(job, finder.find, **searched):
         counts.update(mentions.to_pandas().drop_duplicates(["image_id", "caption_id", "category"]).category)
     known = set(vocabulary.names)
     return tuple(sorted(name for name, count in counts.items() if count >= job.params.min_count and name not in known))

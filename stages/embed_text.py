@@ -2,7 +2,7 @@
 
 from pipeline.stage import Stage
 
-STAGE = Stage(name="embed_text", reads=("categories",), writes=("embeddings",), files=("weights", "tokens"))
+STAGE = Stage(name="embed_text", reads=("categories",), writes=("embeddings",), shares=("text_embedder",))
 
 
 def run(job) -> None:
@@ -10,14 +10,13 @@ def run(job) -> None:
     from models.vision_language.prompts import name_vectors
     from sources.vocabulary import read_vocabulary
 
-    p = job.params
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    names = p.names or vocabulary.names
-    embed = load_text_embedder(job.files["weights"], job.files.get("tokens"), p)
+    names = job.params.names or vocabulary.names
+    embed = load_text_embedder(**job.model_options("text_embedder"))
     with job.writer("embeddings") as writer:
-        for name, vector in zip(names, name_vectors(embed, names, p.prompts)):
+        for name, vector in zip(names, name_vectors(embed, names, job.shared.text_embedder.prompts)):
             group = vocabulary.group(name) if name in vocabulary.names else "open"
-            writer.add(category=name, split=group, vector=vector.numpy())
+            writer.add(category=name, group=group, vector=vector.numpy())
 
 
 if __name__ == "__main__":

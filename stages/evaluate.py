@@ -1,12 +1,23 @@
 """Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well a
 student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
-from pipeline.stage import Stage
+from pipeline.conditions import estimates_noise, uses_ovis_labels
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="evaluate",
-    reads=("images", "categories", "annotations", "detections", "label_metrics", "student_labels", "label_noise"),
+    reads=(
+        "images",
+        "categories",
+        "annotations",
+        "detections",
+        Input("label_metrics", when=uses_ovis_labels),
+        Input("student_labels", when=estimates_noise),
+        Input("label_noise", when=estimates_noise),
+    ),
     writes=("metrics",),
+    threads=1,
+    mem_mb=16000,
 )
 
 

@@ -16,7 +16,10 @@ STAGE = Stage(
         "pseudo_masks",
     ),
     writes=("label_metrics",),
-    files=("weights", "tokens"),
+    shares=("vision_language",),
+    gpu=1,
+    mem_mb=16000,
+    runtime=240,
 )
 
 

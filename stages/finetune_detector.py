@@ -6,52 +6,62 @@ pseudo-labels of the others stay among the targets. Which parts of the network s
 
 import logging
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
 log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="finetune_detector",
-    reads=("images", "annotations", "embeddings", "pseudo_labels", "train_detector"),
+    reads=(
+        "images",
+        "annotations",
+        "embeddings",
+        Input("pseudo_labels", when=lambda config: config["finetune_detector"]["keep_novel"]),
+        "train_detector",
+    ),
     writes=("finetune_detector",),
-    team=True,
+    shares=("optimizer", "training"),
+    detector=lambda config: bool(config["ingest"]["train"]["instances"] and config["finetune_detector"]["steps"]),
+    processes=True,
     random=True,
+    gpu=1,
+    threads=16,
+    mem_mb=16000,
+    runtime=2880,
 )
 
 
 def run(job) -> None:
-    import torch
-
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-    from sources.coco import read_split
+    from sources.coco import read_coco
     from structures.errors import UserError
-    from training.detector import drawn_objects, text_of, train_detector, training_paths
-    from training.targets import by_image, object_batches
+    from training.detector import train_detector
+    from training.tables import by_image, learnable_annotations, text_vectors
+    from training.targets import detection_batches
 
     p = job.params
-    torch.set_num_threads(job.threads)
-    rows = [row for row in job.table("embeddings").to_pylist() if row["split"] == "base" or p.keep_novel]
-    names = [row["category"] for row in rows]
-    base = {row["category"] for row in rows if row["split"] == "base"}
-    text, paths = text_of(job, rows), training_paths(job)
-    drawn = drawn_objects(job, paths, base)
-    if not drawn:
+    rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base" or p.keep_novel]
+    base = {row["category"] for row in rows if row["group"] == "base"}
+    paths = job.image_paths("train")
+    annotations = list(learnable_annotations(job.rows("annotations"), paths, base))
+    if not annotations:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
-    log.info("%d images hold an object of a base category", len({row["image_id"] for row in drawn}))
+    log.info("%d images hold an object of a base category", len({row["image_id"] for row in annotations}))
     if p.keep_novel:
         [labels_file] = job.paths("pseudo_labels")
-        labelled = read_split(labels_file.parent, ".", labels_file.name).annotations
-        drawn += [row for row in labelled if row["category"] not in base]
-    objects = by_image(drawn)
+        pseudo_labels = read_coco(labels_file.parent, ".", labels_file.name).annotations
+        annotations += [row for row in pseudo_labels if row["category"] not in base]
+    of_image = by_image(annotations)
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}
     model = OpenVocabularyMaskRCNN(**settings["detector"])
     model.load_state_dict(tensors)
     model.freeze(p.frozen)
     model.to(job.device).train()
-    data = [(paths[image_id], objects[image_id]) for image_id in sorted(objects)]
-    batches = object_batches(job.root, data, names, **job.sharing())
-    curve = train_detector(job, model, text, batches, description="fine-tuning the detector")
+    model.set_vocabulary(text_vectors(rows, job.device))
+    data = [(paths[image_id], of_image[image_id]) for image_id in sorted(of_image)]
+    batches = detection_batches(job.root, data, [row["category"] for row in rows], **job.batching())
+    curve = train_detector(model, batches, **job.schedule(), description="fine-tuning the detector")
     job.save_checkpoint(model.state_dict(), settings)
     job.save_curve(curve)
 

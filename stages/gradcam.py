@@ -6,31 +6,29 @@ STAGE = Stage(
     name="gradcam",
     reads=("images", "nouns"),
     writes=("gradcam",),
-    files=("weights", "tokens"),
+    shares=("vision_language",),
     per="shard",
+    gpu=1,
+    threads=8,
+    mem_mb=16000,
+    runtime=120,
 )
 
 
 def run(job) -> None:
     import numpy as np
-    import torch
 
     from models.grounding.grounder import Grounder
     from models.grounding.pairs import named_pairs
     from models.pixels import square
     from models.vision_language.interface import load_model
-    from pipeline.prefetch import ahead
-    from sources.images import ImageError
-    from store.join import count_pairs, named_images
-    from structures.progress import progress
 
     p = job.params
-    torch.set_num_threads(job.threads)
-    model, tokenizer = load_model(job.files["weights"], job.files.get("tokens"), p)
+    model, tokenizer = load_model(**job.model_options("vision_language"))
     grounder = Grounder(
         model,
         tokenizer,
-        layers=p.layers,
+        layers=job.shared.vision_language.layers,
         score=p.score,
         masking=p.masking,
         iterations=p.iterations,
@@ -39,26 +37,23 @@ def run(job) -> None:
         device=job.device,
     )
 
-    def read(image: tuple):
-        return image[0], named_pairs(job.root, *image[1:], lambda picture: square(picture, model.image_size))
-
-    def pairs():
-        for image_id, found in ahead(read, named_images(job), threads=job.threads):
-            if isinstance(found, ImageError):
-                job.reject(image_id, found.reason, str(found))
-            else:
-                yield from found
-
-    def marked():
-        for pair in progress(pairs(), description="activation maps", unit="pair", total=count_pairs(job)):
-            nouns = grounder.tokens(pair)
-            if nouns is None:
-                job.reject(pair.image_id, "noun_cut_away", f"beyond max_tokens: {pair.text}", pair.category)
-            else:
-                yield pair, nouns
+    def marked_pairs():
+        pictures = job.pictures(
+            job.by_image("nouns", columns={"images": ["image_id", "path"]}),
+            lambda picture, *_: square(picture, model.image_size),
+            description="activation maps",
+            total=job.count_images("nouns"),
+        )
+        for _, nouns, picture in pictures:
+            for pair in named_pairs(nouns, picture):
+                tokens = grounder.tokens(pair)
+                if tokens is None:
+                    job.reject(pair.image_id, "noun_cut_away", f"beyond max_tokens: {pair.text}", pair.category)
+                else:
+                    yield pair, tokens
 
     with job.writer("gradcam") as writer:
-        for pair, maps, logits in grounder.ground(marked()):
+        for pair, maps, logits in grounder.ground(marked_pairs()):
             if not np.isfinite(maps).all() or not maps[0].any():
                 job.reject(pair.image_id, "flat_activation", "no patch stands out for this noun", pair.category)
                 continue

@@ -6,35 +6,31 @@ A data set has the parts train and val, and captioned: pictures with captions al
 from pipeline.stage import Stage
 
 PARTS = ("train", "val", "captioned")
-KINDS = ("images", "instances", "captions", "labels", "boxes", "masks", "classes")
 STAGE = Stage(
     name="ingest",
     writes=("images", "captions", "annotations", "labels", "category_counts"),
-    root_files=tuple(f"{part}.{kind}" for part in PARTS for kind in KINDS),
-    per="split",
+    per="scatter",
+    threads=16,
+    mem_mb=16000,
+    runtime=120,
 )
 
 
 def run(job) -> None:
     from contextlib import ExitStack
 
+    from sources.readers import load_reader
+
     from pipeline.spill import Spill
-    from sources import coco, conceptual_captions, folder, openimages
     from sources.part import Fault, SourceError
     from structures.progress import progress
 
-    readers = {
-        "coco": coco.read_part,
-        "openimages": openimages.read_part,
-        "conceptual_captions": conceptual_captions.read_part,
-        "folder": folder.read_part,
-    }
     parts, listed = {}, {}
     for name in PARTS:
-        about = getattr(job.params, name)
-        if not about.images:
+        files = getattr(job.params, name)
+        if not files.images:
             continue
-        part = parts[name] = readers[about.format](job.root, about, job.threads)
+        part = parts[name] = load_reader(files.format)(job.root, files, job.threads)
         for fault in part.faults:
             job.reject(*fault)
         twice = listed.keys() & part.images.keys()
@@ -43,12 +39,12 @@ def run(job) -> None:
         split = "val" if name == "val" else "train"
         listed |= {image_id: (split, *row) for image_id, row in part.images.items()}
     _hold_out(listed, parts, job.params.holdout)
-    kept = _inspect(job, listed)
-    order = sorted(kept)
+    images = _inspect(job, listed)
+    order = sorted(images)
     shard_of = {image_id: position % job.shards for position, image_id in enumerate(order)}
 
     def size_of(image_id: str) -> tuple[int, int] | None:
-        row = kept.get(image_id)
+        row = images.get(image_id)
         return row and (row["height"], row["width"])
 
     with ExitStack() as stack:
@@ -76,7 +72,7 @@ def run(job) -> None:
     with ExitStack() as stack:
         writers = [stack.enter_context(job.writer("images", str(shard))) for shard in range(job.shards)]
         for image_id in order:
-            writers[shard_of[image_id]].add(**kept[image_id])
+            writers[shard_of[image_id]].add(**images[image_id])
     with job.writer("category_counts") as writer:
         counts = parts["train"].counts if "train" in parts else {}
         for category, objects in sorted(counts.items()):
@@ -101,27 +97,27 @@ def _inspect(job, listed: dict) -> dict[str, dict]:
 
     order = sorted(listed)
     tasks = [(job.root, listed[image_id][1]) for image_id in order]
-    kept, missing = {}, []
+    images, missing = {}, []
     with ProcessPoolExecutor(job.threads) as pool:
-        seen = pool.map(inspect_image, tasks, chunksize=32)
-        bar = progress(seen, description="looking at pictures", unit="image", total=len(tasks))
-        for image_id, found in zip(order, bar):
+        inspected = pool.map(inspect_image, tasks, chunksize=32)
+        bar = progress(inspected, description="looking at pictures", unit="image", total=len(tasks))
+        for image_id, picture in zip(order, bar):
             split, path, width, height = listed[image_id]
-            if isinstance(found, ImageError):
-                if found.reason == "missing_image":
-                    missing.append((image_id, found))
+            if isinstance(picture, ImageError):
+                if picture.reason == "missing_image":
+                    missing.append((image_id, picture))
                 else:
-                    job.reject(image_id, found.reason, str(found))
-            elif width is not None and found[:2] != (width, height):
-                detail = f"{path} is {found[0]} x {found[1]} pixels, its JSON says {width} x {height}"
+                    job.reject(image_id, picture.reason, str(picture))
+            elif width is not None and picture[:2] != (width, height):
+                detail = f"{path} is {picture[0]} x {picture[1]} pixels, its JSON says {width} x {height}"
                 job.reject(image_id, "wrong_size", detail)
             else:
-                row = {"path": path, "width": found[0], "height": found[1], "split": split, "sha256": found[2]}
-                kept[image_id] = {"image_id": image_id, **row}
+                row = {"path": path, "width": picture[0], "height": picture[1], "split": split, "sha256": picture[2]}
+                images[image_id] = {"image_id": image_id, **row}
     too_many = len(missing) > job.params.max_missing_fraction * len(listed)
     for image_id, error in missing:
         job.reject(image_id, error.reason, str(error), counted=too_many)
-    return kept
+    return images
 
 
 if __name__ == "__main__":

@@ -1,8 +1,21 @@
 """Find the nouns of every training caption that name a category; image labels can take the captions' place."""
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
-STAGE = Stage(name="nouns", reads=("images", "captions", "labels", "categories"), writes=("nouns",), per="shard")
+STAGE = Stage(
+    name="nouns",
+    reads=(
+        "images",
+        Input("captions", when=lambda config: config["nouns"]["source"] == "captions"),
+        Input("labels", when=lambda config: config["nouns"]["source"] == "labels"),
+        "categories",
+    ),
+    writes=("nouns",),
+    per="shard",
+    threads=4,
+    mem_mb=4000,
+    runtime=15,
+)
 
 
 def run(job) -> None:
@@ -14,7 +27,7 @@ def run(job) -> None:
     from sources.vocabulary import read_vocabulary
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    train = {row["image_id"] for row in job.rows("images", ["image_id", "split"]) if row["split"] == "train"}
+    train = job.image_paths("train").keys()
     with job.writer("nouns") as writer:
         if job.params.source == "labels":
             for row in _labelled(job, set(vocabulary.names), train):
@@ -22,17 +35,18 @@ def run(job) -> None:
             return
         finder = NounFinder(**vocabulary.finder())
         of_training = pa.array(sorted(train))
-        for found in find_in_captions(job, finder.find, description="finding nouns"):
-            found = found.filter(pc.is_in(found["image_id"], of_training))
-            named = pc.greater_equal(found["start"], 0)
-            writer.add_table(found.filter(named).select(writer.schema.names))
-            for row in found.filter(pc.invert(named)).to_pylist():
+        scheduler = job.params.captions.scheduler
+        for mentions in find_in_captions(job, finder.find, scheduler=scheduler, description="finding nouns"):
+            mentions = mentions.filter(pc.is_in(mentions["image_id"], of_training))
+            named = pc.greater_equal(mentions["start"], 0)
+            writer.add_table(mentions.filter(named).select(writer.schema.names))
+            for row in mentions.filter(pc.invert(named)).to_pylist():
                 job.reject(row["image_id"], "no_known_noun", row["text"], row["caption_id"], counted=False)
 
 
-def _labelled(job, names: set[str], train: set[str]):
+def _labelled(job, names: set[str], train):
     """A row for each label of a picture: the category in the sentence that stands for a caption (OVIS, Table 4)."""
-    before, _, after = job.params.template.partition("{label}")
+    before, _, after = job.params.labels.template.partition("{label}")
     for row in job.rows("labels"):
         name = row["category"]
         if row["image_id"] not in train:

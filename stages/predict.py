@@ -4,7 +4,8 @@
         --classes "umbrella, dragon fruit"
 
 Writes an overlay of each picture and predictions.json (COCO's format, with scores) into the folder --out. The names are
-embedded by the model of the configuration's embed_text section, which must be the one that the detector was trained with.
+embedded by the model that the detector was trained with, which its checkpoint names; --text-weights says where its weights
+lie if they have moved.
 """
 
 import argparse
@@ -13,9 +14,9 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.config import load
-from pipeline.files import file_parameters, find_file
-from store.fingerprint import ROOT
+from pipeline.files import find_file
+from pipeline.logs import message
+from pipeline.parameters import model_options
 from structures.errors import UserError
 
 KINDS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
@@ -33,16 +34,16 @@ def main() -> None:
     parser.add_argument("--score", type=float, default=0.5, help="weaker detections are dropped (default %(default)s)")
     parser.add_argument("--nms", type=float, default=0.5, help="IoU, within a class (default %(default)s)")
     parser.add_argument("--max-detections", type=int, default=100, help="a picture (default %(default)s)")
-    parser.add_argument("--configfile", type=Path, default=ROOT / "config" / "config.yaml", help="for embed_text")
+    parser.add_argument(
+        "--text-weights", help="the text embedder's weights, where the checkpoint's own path does not lead"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
     args = parser.parse_args()
     try:
         predict(args)
-    except Exception as error:
-        if not isinstance(error, UserError):
-            raise
-        sys.exit(f"predict: {error}")
+    except UserError as error:
+        sys.exit(f"predict: {message(error)}")
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -50,8 +51,10 @@ def predict(args: argparse.Namespace) -> None:
     import torch
     from torchvision.transforms.functional import to_tensor
 
-    from evaluation.drawing import detections_drawn, encode_png
+    from evaluation.drawing import encode_png, overlay_detections
     from models.detector.detections import detection_rows
+    from models.detector.mask_rcnn import load_detector
+    from pipeline.job import read_safetensors
     from sources.coco import instances_json
     from sources.images import ImageError, decode_image
     from structures.progress import progress
@@ -61,11 +64,22 @@ def predict(args: argparse.Namespace) -> None:
         raise UserError("--classes names nothing; wanted names divided by commas")
     torch.set_num_threads(args.threads)
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    model, dimension = _detector(args.weights, device)
-    text = _vectors(args.configfile, names, dimension).to(device)
+    tensors, settings = read_safetensors(args.weights)
+    if not {"detector", "text_embedder"} <= settings.keys():
+        raise UserError(
+            f"{args.weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, finetune_detector, "
+            "train_teacher or train_student"
+        )
+    text = _name_vectors(settings["text_embedder"], args.text_weights, names).to(device)
+    if text.shape[1] != settings["detector"]["dimension"]:
+        raise UserError(
+            f"the detector knows text embeddings of {settings['detector']['dimension']} numbers, its text embedder with "
+            f"these weights gives {text.shape[1]}: name with --text-weights those that it was trained with"
+        )
+    model = load_detector(tensors, settings).to(device)
     files = _pictures(args.images)
     args.out.mkdir(parents=True, exist_ok=True)
-    images, found = [], []
+    images, detections = [], []
     for file in progress(files, description="detecting", unit="picture", total=len(files)):
         try:
             picture = decode_image(file)
@@ -83,50 +97,25 @@ def predict(args: argparse.Namespace) -> None:
         number = str(len(images) + 1)
         images.append({"image_id": number, "path": str(file), "width": picture.shape[1], "height": picture.shape[0]})
         areas = result["masks"].flatten(1).sum(1).tolist()
-        found += [row | {"image_id": number, "area": area} for row, area in zip(rows, areas)]
-        name = f"{number}_{file.stem}.png"
-        (args.out / name).write_bytes(encode_png(detections_drawn(picture, rows)))
+        detections += [row | {"image_id": number, "area": area} for row, area in zip(rows, areas)]
+        (args.out / f"{number}_{file.stem}.png").write_bytes(encode_png(overlay_detections(picture, rows)))
     if not images:
         raise UserError(f"none of the {len(files)} pictures could be read")
-    content = instances_json(images, found, tuple(names), "detections")
+    content = instances_json(images, detections, tuple(names), "detections")
     (args.out / "predictions.json").write_text(json.dumps(content), encoding="utf-8")
-    print(f"{len(found)} objects in {len(images)} pictures: {args.out / 'predictions.json'}, {args.out}/*.png")
+    print(f"{len(detections)} objects in {len(images)} pictures: {args.out / 'predictions.json'}, {args.out}/*.png")
 
 
-def _detector(weights: Path, device: str):
-    """The detector of a checkpoint, and the dimension of its text embeddings."""
-    from models.detector.mask_rcnn import load_detector
-    from pipeline.job import read_safetensors
-
-    tensors, settings = read_safetensors(weights)
-    if "detector" not in settings:
-        raise UserError(
-            f"{weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, finetune_detector, "
-            "train_teacher or train_student"
-        )
-    return load_detector(tensors, settings).to(device), settings["detector"]["dimension"]
-
-
-def _vectors(configfile: Path, names: list[str], dimension: int):
-    """[names, dimension] text embeddings."""
-    from types import SimpleNamespace
-
+def _name_vectors(section: dict, weights: str | None, names: list[str]):
+    """[names, dimension] text embeddings by the section text_embedder of a checkpoint."""
     from models.vision_language.interface import load_text_embedder
     from models.vision_language.prompts import name_vectors
 
-    section = load(configfile)["embed_text"]
-    files = {
-        name: find_file(value, f"embed_text.{name}", usual)
-        for name, value, usual in file_parameters("embed_text", section)
-    }
-    embed = load_text_embedder(files["weights"], files.get("tokens"), SimpleNamespace(**section))
-    vectors = name_vectors(embed, names, section["prompts"])
-    if vectors.shape[1] != dimension:
-        raise UserError(
-            f"the detector knows text embeddings of {dimension} numbers, embed_text of {configfile} gives "
-            f"{vectors.shape[1]}: name with --configfile the configuration that the detector was trained with"
-        )
-    return vectors
+    wanted = "the weights that the detector was trained with"
+    path = find_file(weights or section["weights"], "--text-weights", wanted)
+    tokens = find_file(section["tokens"], "text_embedder.tokens") if section["tokens"] else None
+    embed = load_text_embedder(**model_options(section, path, tokens))
+    return name_vectors(embed, names, section["prompts"])
 
 
 def _pictures(places: list[Path]) -> list[Path]:

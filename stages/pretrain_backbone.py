@@ -6,7 +6,7 @@ stage makes them again.
 
 from pipeline.stage import Stage
 
-STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",), random=True)
+STAGE = Stage(name="pretrain_backbone", writes=("pretrain_backbone",), random=True, gpu=1)
 
 
 def draw(task: tuple[int, int, int]) -> tuple:
@@ -35,8 +35,9 @@ def run(job) -> None:
 
     p = job.params
     with ProcessPoolExecutor(job.threads) as pool:
-        drawn = pool.map(draw, ((job.seed, index, p.size) for index in range(p.objects)), chunksize=64)
-        objects = list(progress(drawn, description="drawing objects", unit="object", total=p.objects))
+        tasks = ((job.seed, index, p.size) for index in range(p.objects))
+        pictures_and_categories = pool.map(draw, tasks, chunksize=64)
+        objects = list(progress(pictures_and_categories, description="drawing objects", unit="object", total=p.objects))
     pictures = torch.from_numpy(np.stack([picture for picture, _ in objects])).permute(0, 3, 1, 2)
     number = {name: i for i, name in enumerate(CATEGORIES)}
     targets = torch.tensor([number[category] for _, category in objects])
@@ -59,7 +60,7 @@ def run(job) -> None:
         torch.optim.AdamW(model.parameters(), lr=p.lr, weight_decay=p.weight_decay),
         take_step,
         steps=p.steps,
-        factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=100),
+        lr_factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=100),
         scratch=job.scratch,
         description="pretraining the backbone",
     )

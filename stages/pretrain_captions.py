@@ -6,9 +6,13 @@ STAGE = Stage(
     name="pretrain_captions",
     reads=("images", "nouns", "embeddings"),
     writes=("pretrain_captions",),
-    team=True,
-    files=("weights",),
+    shares=("teacher_network", "optimizer", "training"),
+    processes=True,
     random=True,
+    gpu=1,
+    threads=16,
+    mem_mb=16000,
+    runtime=2880,
 )
 
 
@@ -17,46 +21,40 @@ def run(job) -> None:
     from torchvision.transforms.functional import to_tensor
 
     from models.backbones import read_backbone_weights
-    from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-    from models.xpm.caption_grounding import grid_boxes, grounding_loss
+    from models.xpm.caption_grounding import CaptionGroundedMaskRCNN
     from sources.images import read_image
-    from store.join import by_image
     from structures.errors import UserError
-    from training.detector import text_of, train_detector, training_paths
+    from training.detector import train_detector
     from training.loader import Rows, StepLoader
+    from training.tables import text_vectors
 
-    p = job.params
-    torch.set_num_threads(job.threads)
+    network = job.shared.teacher_network
     rows = job.table("embeddings").to_pylist()
     number = {row["category"]: i for i, row in enumerate(rows)}
-    paths = training_paths(job)
+    paths = job.image_paths("train")
     data = []
-    for image_id, (nouns,) in by_image(job.rows("nouns", ["image_id", "category"])):
+    for image, nouns in job.by_image("nouns", columns={"nouns": ["image_id", "category"]}):
         words = sorted({number[row["category"]] for row in nouns if row["category"] in number})
-        if image_id in paths and words:
-            data.append((paths[image_id], words))
+        if image["image_id"] in paths and words:
+            data.append((image["path"], words))
     if not data:
         raise UserError("no caption names anything: there is nothing to learn from; set pretrain_captions.steps to 0")
-
-    class Grounded(OpenVocabularyMaskRCNN):
-        def losses(self, images, targets, text):
-            batch, _ = self.transform(images)
-            boxes = [grid_boxes(*size).to(job.device) for size in batch.image_sizes]
-            embedding, _ = self.embed(self.backbone(batch.tensors), boxes, batch.image_sizes)
-            regions = self.name_logits(embedding, text).view(len(images), -1, len(text))
-            return {"loss_grounding": grounding_loss(regions, [target["words"] for target in targets])}
-
     torch.manual_seed(job.seed)
-    sizes = {name: getattr(p, name) for name in ("backbone", "min_size", "max_size", "similarity", "temperature")}
-    sizes |= {"dimension": len(rows[0]["vector"]), "background": "zero"}
-    weights = read_backbone_weights(job.files.get("weights"))
-    model = Grounded(weights=weights, frozen=weights is not None, **sizes).to(job.device).train()
-    loader = StepLoader(
-        Rows(data, lambda row: (to_tensor(read_image(job.root, row[0])), {"words": torch.tensor(row[1])})),
-        **job.sharing(),
-    )
-    curve = train_detector(job, model, text_of(job, rows), loader, description="learning from captions")
-    job.save_checkpoint(model.state_dict(), {"detector": sizes})
+    names = ("backbone", "min_size", "max_size", "similarity", "temperature")
+    settings = {name: getattr(network, name) for name in names}
+    settings |= {"dimension": len(rows[0]["vector"]), "background": "zero"}
+    weights = read_backbone_weights(job.files.get("teacher_network.weights"))
+    model = CaptionGroundedMaskRCNN(weights=weights, frozen=weights is not None, **settings)
+    model.to(job.device).train()
+    model.set_vocabulary(text_vectors(rows, job.device))
+
+    def load(row: tuple) -> tuple:
+        path, words = row
+        return to_tensor(read_image(job.root, path)), {"words": torch.tensor(words)}
+
+    loader = StepLoader(Rows(data, load), **job.batching())
+    curve = train_detector(model, loader, **job.schedule(), description="learning from captions")
+    job.save_checkpoint(model.state_dict(), {"detector": settings})
     job.save_curve(curve)
 
 

@@ -6,7 +6,7 @@ shipped in data/weights; this stage makes them again.
 
 from pipeline.stage import Stage
 
-STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",), random=True)
+STAGE = Stage(name="pretrain_vlm", writes=("pretrain_vlm",), random=True, gpu=1)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -54,8 +54,8 @@ def run(job) -> None:
     tokenizer = tokenizer_from(vocabulary, p.max_tokens)
     with ProcessPoolExecutor(job.threads) as pool:
         tasks = ((job.seed, index, p.image_size) for index in range(p.scenes))
-        drawn = pool.map(draw, tasks, chunksize=64)
-        scenes = list(progress(drawn, description="drawing scenes", unit="scene", total=p.scenes))
+        scenes = pool.map(draw, tasks, chunksize=64)
+        scenes = list(progress(scenes, description="drawing scenes", unit="scene", total=p.scenes))
     pictures = torch.from_numpy(np.stack([picture for picture, _ in scenes])).permute(0, 3, 1, 2)
     per_scene = len(scenes[0][1])
     ids, mask, _ = encode(tokenizer, [text for _, captions in scenes for text, _ in captions])
@@ -130,7 +130,7 @@ def run(job) -> None:
         torch.optim.AdamW(groups, lr=p.lr),
         take_step,
         steps=p.steps,
-        factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=p.warmup),
+        lr_factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=p.warmup),
         scratch=job.scratch,
         description="pretraining ALBEF",
         save_every=250,

@@ -1,9 +1,17 @@
 """Keep the best K proposals of every training image, moved and ranked by the trained WSPN, or as selective search ranks
 them."""
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
-STAGE = Stage(name="propose", reads=("images", "proposals", "train_wspn"), writes=("wspn_proposals",), per="shard")
+STAGE = Stage(
+    name="propose",
+    reads=("images", "proposals", Input("train_wspn", when=lambda config: config["propose"]["by"] == "wspn")),
+    writes=("wspn_proposals",),
+    per="shard",
+    gpu=1,
+    mem_mb=8000,
+    runtime=60,
+)
 
 
 def run(job) -> None:
@@ -11,60 +19,46 @@ def run(job) -> None:
     from torchvision.transforms.functional import to_tensor
 
     from models.proposals.wspn import WSPN, propose
-    from pipeline.prefetch import ahead
-    from sources.images import ImageError, picture_or_fault
-    from store.join import by_image
-    from structures.progress import progress
 
-    if job.params.by == "selective_search":
+    p = job.params
+    if p.by == "selective_search":
         _take_first(job)
         return
-    torch.set_num_threads(job.threads)
     tensors, settings = job.checkpoint("train_wspn")
     model = WSPN(**settings["wspn"])
     model.load_state_dict(tensors)
     model.to(job.device, memory_format=torch.channels_last).eval()
-
-    def read(image: tuple) -> tuple:
-        about, row = image
-        return about, row, picture_or_fault(job.root, about["path"], to_tensor)
-
-    def images():
-        columns = ["image_id", "path", "height", "width"]
-        for _, ([row], [about]) in by_image(job.rows("proposals"), job.rows("images", columns)):
-            yield about, row
-
-    shown = progress(
-        ahead(read, images(), threads=job.threads), description="proposals", unit="image", total=job.count("proposals")
+    pictures = job.pictures(
+        job.by_image("proposals", columns={"images": ["image_id", "path", "height", "width"]}),
+        lambda picture, *_: to_tensor(picture),
+        description="proposals",
+        total=job.count("proposals"),
     )
     with job.writer("wspn_proposals") as writer, torch.inference_mode():
-        for about, row, picture in shown:
-            if isinstance(picture, ImageError):
-                job.reject(row["image_id"], picture.reason, str(picture))
-                continue
+        for image, [row], picture in pictures:
             boxes = torch.tensor(row["boxes"], device=job.device)
             [(_, detection, offsets)] = model([picture.to(job.device)], [boxes])
-            kept, scores = propose(
+            proposals, scores = propose(
                 boxes,
                 detection,
                 offsets,
-                height=about["height"],
-                width=about["width"],
-                nms_iou=job.params.nms,
-                top_k=job.params.top_k,
+                height=image["height"],
+                width=image["width"],
+                nms_iou=p.wspn.nms,
+                top_k=p.top_k,
             )
-            if len(kept) == 0:
-                job.reject(row["image_id"], "no_proposal", "every box fell outside the image")
+            if len(proposals) == 0:
+                job.reject(image["image_id"], "no_proposal", "every box fell outside the image")
                 continue
-            writer.add(image_id=row["image_id"], boxes=list(kept.cpu().numpy()), scores=scores.cpu().numpy())
+            writer.add(image_id=image["image_id"], boxes=list(proposals.cpu().numpy()), scores=scores.cpu().numpy())
 
 
 def _take_first(job) -> None:
     """The first K boxes of selective search, as it ranks them."""
+    top = job.params.top_k
     with job.writer("wspn_proposals") as writer:
         for row in job.rows("proposals"):
-            kept = row["boxes"][: job.params.top_k]
-            writer.add(image_id=row["image_id"], boxes=list(kept), scores=row["scores"][: job.params.top_k])
+            writer.add(image_id=row["image_id"], boxes=list(row["boxes"][:top]), scores=row["scores"][:top])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,12 @@
 
 from pipeline.stage import Stage
 
-STAGE = Stage(name="pseudo_labels", reads=("images", "pseudo_masks", "categories"), writes=("pseudo_labels",))
+STAGE = Stage(
+    name="pseudo_labels",
+    reads=("images", "pseudo_masks", "categories"),
+    writes=("pseudo_labels",),
+    mem_mb=16000,
+)
 
 
 def run(job) -> None:
@@ -25,8 +30,7 @@ def run(job) -> None:
         else:
             masks.append(row)
     masks.sort(key=lambda row: (row["image_id"], row["category"], row["instance"]))
-    train = sorted((row for row in job.rows("images") if row["split"] == "train"), key=lambda row: row["image_id"])
-    content = instances_json(train, masks, vocabulary.names)
+    content = instances_json(list(job.images("train")), masks, vocabulary.names)
     with job.file("pseudo_labels/all.json") as draft:
         draft.write_text(json.dumps(content), encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """Draw contact sheets: what each step made of a dozen training images, and what each detector finds in a dozen others."""
 
-from pipeline.stage import Stage
+from pipeline.conditions import estimates_noise, uses_ovis_labels
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="report",
@@ -8,15 +9,16 @@ STAGE = Stage(
         "images",
         "nouns",
         "annotations",
-        "gradcam",
-        "wspn_proposals",
-        "pseudo_boxes",
-        "pseudo_masks",
+        *(
+            Input(table, when=uses_ovis_labels)
+            for table in ("gradcam", "wspn_proposals", "pseudo_boxes", "pseudo_masks")
+        ),
         "detections",
-        "student_labels",
-        "label_noise",
+        Input("student_labels", when=estimates_noise),
+        Input("label_noise", when=estimates_noise),
     ),
     writes=("report",),
+    threads=1,
 )
 SHOWN_SCORE, SHOWN_OVERLAP = 0.5, 0.4
 

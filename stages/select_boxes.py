@@ -7,35 +7,37 @@ STAGE = Stage(
     reads=("images", "nouns", "gradcam", "wspn_proposals"),
     writes=("pseudo_boxes",),
     per="shard",
+    runtime=15,
 )
-PAIRS = 512  # looked at together
+PAIRS = 512  # scored together
 
 
 def run(job) -> None:
     import numpy as np
+    from models.grounding.box_choice.interface import load_method
 
-    from models.grounding.box_choice import select_boxes
-    from store.join import by_image
     from store.parquet import activation_maps
     from structures.batches import batches
     from structures.progress import progress
 
     p = job.params
+    choose = load_method(p.method)
 
     def pairs():
         """(row, whole activation, boxes, height, width, instances) of every pair that has a box to choose."""
-        for image_id, (rows, images, nouns, proposals) in by_image(
-            job.rows("gradcam"),
-            job.rows("images", ["image_id", "height", "width"]),
-            job.rows("nouns", ["image_id", "category", "count"]),
-            job.rows("wspn_proposals", ["image_id", "boxes"]),
-        ):
+        columns = {
+            "images": ["image_id", "height", "width"],
+            "nouns": ["image_id", "category", "count"],
+            "wspn_proposals": ["image_id", "boxes"],
+        }
+        for image, rows, nouns, proposals in job.by_image("gradcam", "nouns", "wspn_proposals", columns=columns):
+            image_id = image["image_id"]
             boxes = proposals[0]["boxes"] if proposals else np.zeros((0, 4), np.float32)
             whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
-            meant: dict[str, int] = {}
+            instances: dict[str, int] = {}
             for noun in nouns:
                 count = min(noun["count"] or p.instances, p.instances)
-                meant[noun["category"]] = max(meant.get(noun["category"], 1), count)
+                instances[noun["category"]] = max(instances.get(noun["category"], 1), count)
             for row in rows:
                 category = row["category"]
                 for rank in np.flatnonzero(~whole):
@@ -44,34 +46,33 @@ def run(job) -> None:
                     job.reject(image_id, "no_proposal", "no box was proposed on this image", category)
                     continue
                 activation = activation_maps(row).max(0)
-                yield row, activation, boxes, images[0]["height"], images[0]["width"], meant.get(category, 1)
+                yield row, activation, boxes, image["height"], image["width"], instances.get(category, 1)
 
     shown = progress(pairs(), description="choosing boxes", unit="pair", total=job.count("gradcam"))
     with job.writer("pseudo_boxes") as writer:
         for chunk in batches(shown, PAIRS, alike=lambda pair: pair[1].shape):
             rows, activations, boxes, heights, widths, instances = zip(*chunk)
             padded = np.zeros((len(chunk), max(map(len, boxes)), 4), np.float32)
-            for row, found in zip(padded, boxes):
-                row[: len(found)] = found
-            choices = select_boxes(
+            for row, of_image in zip(padded, boxes):
+                row[: len(of_image)] = of_image
+            choices = choose(
                 np.stack(activations),
                 padded,
                 heights=np.array(heights),
                 widths=np.array(widths),
                 instances=np.array(instances),
-                min_share=p.min_share,
-                linear=p.interpolation == "linear",
+                **job.method_options(),
             )
-            for row, found, chosen in zip(rows, boxes, choices):
-                key = {"image_id": row["image_id"], "category": row["category"]}
+            for row, of_image, chosen in zip(rows, boxes, choices):
                 if not chosen:
                     detail = "no patch stands out for this noun"
                     job.reject(row["image_id"], "flat_activation", detail, row["category"])
                 for instance, choice in enumerate(chosen):
                     writer.add(
-                        **key,
+                        image_id=row["image_id"],
+                        category=row["category"],
                         instance=instance,
-                        box=found[choice.index],
+                        box=of_image[choice.index],
                         score=choice.score,
                         rank=choice.index,
                         coverage=min(choice.share, 1.0),

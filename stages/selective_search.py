@@ -1,44 +1,50 @@
 """Propose boxes on every training image by selective search."""
 
+from functools import partial
+
 from pipeline.stage import Stage
 
-STAGE = Stage(name="selective_search", reads=("images",), writes=("proposals",), per="shard", random=True)
+STAGE = Stage(
+    name="selective_search",
+    reads=("images",),
+    writes=("proposals",),
+    per="shard",
+    threads=8,
+    runtime=60,
+)
 
 
-def search(task: tuple) -> tuple:
-    """(boxes, scores) of one picture, or its fault."""
+def search(picture, image: dict, seed: int, **options) -> tuple:
+    """(boxes, scores) of one picture."""
     import cv2
 
     from models.proposals.selective_search import selective_search
-    from sources.images import ImageError, read_image
 
-    root, path, seed, options = task
     cv2.setNumThreads(1)
-    try:
-        return selective_search(read_image(root, path), seed=seed, **options)
-    except ImageError as error:
-        return error.reason, str(error)
+    return selective_search(picture, seed=seed, **options)
 
 
 def run(job) -> None:
-    from concurrent.futures import ProcessPoolExecutor
+    p = job.params
+    options = {"mode": p.mode, "min_side": p.min_side, "max_boxes": p.max_boxes} | vars(getattr(p, p.mode))
 
-    from structures.progress import progress
+    def images():
+        for image in job.images("train"):
+            yield image, int(job.rng(image["image_id"]).integers(2**31)) if job.random else 0
 
-    rows = [row for row in job.rows("images", ["image_id", "path", "split"]) if row["split"] == "train"]
-    options = vars(job.params)
-    tasks = [(job.root, row["path"], int(job.rng(row["image_id"]).integers(2**31)), options) for row in rows]
-    with job.writer("proposals") as writer, ProcessPoolExecutor(job.threads) as pool:
-        results = pool.map(search, tasks, chunksize=4)
-        for row, (boxes, scores) in zip(
-            rows, progress(results, description="selective search", unit="image", total=len(rows))
-        ):
-            if isinstance(boxes, str):
-                job.reject(row["image_id"], boxes, scores)
-            elif len(boxes) == 0:
-                job.reject(row["image_id"], "no_proposal", f"no box of {job.params.min_side} pixels or more")
+    pictures = job.pictures(
+        images(),
+        partial(search, **options),
+        description="selective search",
+        total=job.count_split("train"),
+        in_processes=True,
+    )
+    with job.writer("proposals") as writer:
+        for image, _, (boxes, scores) in pictures:
+            if len(boxes):
+                writer.add(image_id=image["image_id"], boxes=list(boxes), scores=scores)
             else:
-                writer.add(image_id=row["image_id"], boxes=list(boxes), scores=scores)
+                job.reject(image["image_id"], "no_proposal", f"no box of {p.min_side} pixels or more")
 
 
 if __name__ == "__main__":

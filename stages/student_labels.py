@@ -1,82 +1,94 @@
 """Gather what the student learns from: the teacher's pseudo-masks, Mask-free OVIS's, or both, with where each comes from.
 
-Where both systems label one noun, masks that agree are trusted more and masks that don't less. A share of the labels can
-be spoiled on purpose, to measure what noise does.
+Where both systems label one noun, masks that agree weigh more and masks that don't less. A share of the labels can be
+corrupted on purpose, to measure what noise does.
 """
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="student_labels",
-    reads=("images", "pseudo_masks", "teacher_masks", "embeddings"),
+    reads=(
+        "images",
+        Input("pseudo_masks", when=lambda config: config["student_labels"]["labels"] != "xpm"),
+        Input("teacher_masks", when=lambda config: config["student_labels"]["labels"] != "ovis"),
+        "embeddings",
+    ),
     writes=("student_labels",),
-    random=True,
+    random=lambda config: config["student_labels"]["corrupted_fraction"] > 0,
+    mem_mb=8000,
 )
 SOURCES = {"ovis": "pseudo_masks", "xpm": "teacher_masks"}
 COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "area"]
 
 
 def run(job) -> None:
-    from evaluation.label_quality import iou
-    from store.join import by_image
+    from store.join import join_by_image
     from structures.errors import UserError
-    from structures.masks import decode, encode
+    from structures.masks import iou
     from structures.progress import progress
 
     p = job.params
     sources = [name for name, table in SOURCES.items() if job.has(table)]
-    known = set(job.table("embeddings", ["category"])["category"].to_pylist())
+    embedded = set(job.table("embeddings", ["category"])["category"].to_pylist())
 
     def labels():
         """(image_id, [(source, row), …]) of every image that has a label."""
         ids = sorted({row["image_id"] for source in sources for row in job.rows(SOURCES[source], ["image_id"])})
         tables = [job.rows(SOURCES[source], COLUMNS) for source in sources]
-        for image_id, (_, *found) in by_image(({"image_id": image_id} for image_id in ids), *tables):
-            yield image_id, [(source, row) for source, rows in zip(sources, found) for row in rows]
+        for image_id, (_, *of_image) in join_by_image(({"image_id": image_id} for image_id in ids), *tables):
+            yield image_id, [(source, row) for source, rows in zip(sources, of_image) for row in rows]
 
-    written = 0
+    def weight(agreement: float, source: str) -> float:
+        """The factor on a label's reliability; agreement: with the other source's mask, -1 where there is none."""
+        if agreement < 0:
+            return 1.0
+        return p.both.agree_weight if agreement >= p.both.agreement_iou else getattr(p.both.disagree_weight, source)
+
+    labels_written = 0
     with job.writer("student_labels") as writer:
         for image_id, rows in progress(labels(), description="student's labels", unit="image"):
-            masks = [decode(row["segmentation"]) for _, row in rows]
             for i, (source, row) in enumerate(rows):
-                if row["category"] not in known:
-                    name = row["category"]
-                    job.reject(image_id, "no_embedding", f"{name} has no vector: add it to embed_text.names", name)
+                category = row["category"]
+                if category not in embedded:
+                    detail = f"{category} has no vector: add it to embed_text.names"
+                    job.reject(image_id, "no_embedding", detail, category)
                     continue
-                others = [
-                    masks[k]
-                    for k, (other, its) in enumerate(rows)
-                    if other != source and its["category"] == row["category"]
-                ]
-                agreement = max((iou(masks[i], other) for other in others), default=-1.0)
-                trust = 1.0 if agreement < 0 else p.trust if agreement >= p.agreement else getattr(p.doubt, source)
-                rng = job.rng(image_id, row["category"], row["instance"], source)
-                spoiled = ""
-                if rng.random() < p.spoiled:
-                    if not p.keep_spoiled:
-                        continue
-                    spoiled, mask, box = _spoiled(rows, masks, i, rng)
-                    row = row | {"box": box, "segmentation": encode(mask), "area": float(mask.sum())}
+                rivals = [r["segmentation"] for other, r in rows if other != source and r["category"] == category]
+                agreement = max((iou(row["segmentation"], rival) for rival in rivals), default=-1.0)
+                corruption = ""
+                if job.random:
+                    rng = job.rng(image_id, category, row["instance"], source)
+                    if rng.random() < p.corrupted_fraction:
+                        if not p.keep_corrupted:
+                            continue
+                        corruption, row = _corrupted(rows, i, rng)
                 if row["area"]:
-                    writer.add(**row, source=source, agreement=agreement, trust=trust, spoiled=spoiled)
-                    written += 1
-    if not written:
+                    label = {"source": source, "agreement": agreement, "weight": weight(agreement, source)}
+                    writer.add(**row, **label, corruption=corruption)
+                    labels_written += 1
+    if not labels_written:
         raise UserError("no pseudo-mask is left for the student; look at the rejects of the stages before")
 
 
-def _spoiled(rows: list, masks: list, i: int, rng) -> tuple:
-    """The kind of spoiling, and the label's mask and box after it; "swapped" needs another noun in the picture."""
-    from models.xpm.corruption import KINDS, blown, shifted
+def _corrupted(rows: list[tuple[str, dict]], i: int, rng) -> tuple[str, dict]:
+    """The kind of corruption, and the label after it; "swapped" needs another noun in the picture."""
+    from models.xpm.corruption import KINDS, blow_up, shift
+    from structures.masks import decode, encode
 
-    category, box = rows[i][1]["category"], rows[i][1]["box"]
-    others = [k for k, (_, row) in enumerate(rows) if row["category"] != category]
+    row = rows[i][1]
+    mask = decode(row["segmentation"])
+    others = [other for _, other in rows if other["category"] != row["category"]]
     kind = KINDS[rng.integers(len(KINDS))]
     if kind == "swapped" and others:
-        k = others[rng.integers(len(others))]
-        return kind, masks[k], rows[k][1]["box"]
-    if kind == "blown":
-        return kind, *blown(masks[i], box, rng)
-    return "shifted", *shifted(masks[i], box, rng)
+        other = others[rng.integers(len(others))]
+        mask, box = decode(other["segmentation"]), other["box"]
+    elif kind == "blown_up":
+        mask, box = blow_up(mask, row["box"], rng)
+    else:
+        kind = "shifted"
+        mask, box = shift(mask, row["box"], rng)
+    return kind, row | {"box": box, "segmentation": encode(mask), "area": float(mask.sum())}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ STAGE = Stage(
     reads=("images", "nouns", "embeddings", "train_teacher"),
     writes=("teacher_masks",),
     per="shard",
+    gpu=1,
+    mem_mb=16000,
+    runtime=120,
 )
 
 
@@ -16,57 +19,54 @@ def run(job) -> None:
 
     from models.detector.mask_rcnn import load_detector
     from models.xpm.teacher import label_words
-    from pipeline.prefetch import ahead
-    from sources.images import ImageError, picture_or_fault
-    from store.join import named_images
     from structures.batches import batches
     from structures.masks import encode
-    from structures.progress import progress
-    from training.detector import text_of
+    from training.tables import text_vectors
 
-    p = job.params
-    torch.set_num_threads(job.threads)
     rows = job.table("embeddings").to_pylist()
-    number, text = {row["category"]: i for i, row in enumerate(rows)}, text_of(job, rows)
+    number, text = {row["category"]: i for i, row in enumerate(rows)}, text_vectors(rows, job.device)
     model = load_detector(*job.checkpoint("train_teacher")).to(job.device, memory_format=torch.channels_last)
 
-    def read(image: tuple) -> tuple:
-        image_id, path, nouns = image
-        return image_id, sorted({row["category"] for row in nouns}), picture_or_fault(job.root, path, to_tensor)
+    def known_words(image_id: str, nouns: list[dict]) -> list[str]:
+        words = sorted({row["category"] for row in nouns})
+        for word in words:
+            if word not in number:
+                job.reject(image_id, "no_embedding", f"{word} has no vector: add it to embed_text.names", word)
+        return [word for word in words if word in number]
 
-    pictures = ahead(read, named_images(job), threads=job.threads)
+    pictures = job.pictures(
+        job.by_image("nouns", columns={"images": ["image_id", "path"]}),
+        lambda picture, *_: to_tensor(picture),
+        description="teacher's labels",
+        total=job.count_images("nouns"),
+    )
+    labelled = (
+        (image["image_id"], known_words(image["image_id"], nouns), picture) for image, nouns, picture in pictures
+    )
+    usable = (item for item in labelled if item[1])
     with job.writer("teacher_masks") as writer:
-        for batch in batches(progress(pictures, description="teacher's labels", unit="image"), p.batch):
-            usable = []
-            for image_id, words, picture in batch:
-                if isinstance(picture, ImageError):
-                    job.reject(image_id, picture.reason, str(picture))
-                    continue
-                for word in [word for word in words if word not in number]:
-                    words.remove(word)
-                    job.reject(image_id, "no_embedding", f"{word} has no vector: add it to embed_text.names", word)
-                if words:
-                    usable.append((image_id, words, picture.to(job.device)))
-            asked = [torch.tensor([number[word] for word in words]) for _, words, _ in usable]
-            for (image_id, words, _), found in zip(usable, label_words(model, [u[2] for u in usable], asked, text)):
-                if found is None:
+        for batch in batches(usable, job.params.batch):
+            asked = [torch.tensor([number[word] for word in words]) for _, words, _ in batch]
+            images = [picture.to(job.device) for *_, picture in batch]
+            for (image_id, words, _), regions in zip(batch, label_words(model, images, asked, text)):
+                if regions is None:
                     job.reject(image_id, "no_region", "the teacher proposes no region in this picture")
                     continue
                 for i, word in enumerate(words):
-                    mask = found["masks"][i].cpu().numpy()
+                    mask = regions["masks"][i].cpu().numpy()
                     if not mask.any():
                         job.reject(image_id, "empty_mask", "no pixel of the region is object", word, counted=False)
                         continue
-                    numbers = {name: float(found[name][i]) for name in ("score", "similarity")}
                     writer.add(
                         image_id=image_id,
                         category=word,
                         instance=0,
-                        box=found["boxes"][i].tolist(),
-                        rank=int(found["rank"][i]),
+                        box=regions["boxes"][i].tolist(),
+                        score=float(regions["score"][i]),
+                        similarity=float(regions["similarity"][i]),
+                        rank=int(regions["rank"][i]),
                         segmentation=encode(mask),
                         area=float(mask.sum()),
-                        **numbers,
                     )
 
 

@@ -6,9 +6,15 @@ STAGE = Stage(
     name="train_detector",
     reads=("images", "pseudo_labels", "embeddings"),
     writes=("train_detector",),
-    team=True,
-    files=("weights",),
+    shares=("optimizer", "training"),
+    records=("text_embedder",),
+    detector=True,
+    processes=True,
     random=True,
+    gpu=1,
+    threads=16,
+    mem_mb=16000,
+    runtime=2880,
 )
 
 
@@ -17,30 +23,31 @@ def run(job) -> None:
 
     from models.backbones import read_backbone_weights
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-    from sources.coco import read_split
+    from sources.coco import read_coco
     from structures.errors import UserError
-    from training.detector import text_of, train_detector
-    from training.targets import by_image, object_batches
+    from training.detector import train_detector
+    from training.tables import by_image, text_vectors
+    from training.targets import detection_batches
 
     p = job.params
-    torch.set_num_threads(job.threads)
     rows = job.table("embeddings").to_pylist()
-    text = text_of(job, rows)
+    text = text_vectors(rows, job.device)
     [labels_file] = job.paths("pseudo_labels")
-    labels = read_split(labels_file.parent, ".", labels_file.name)
-    objects = by_image(labels.annotations)
-    if not objects:
+    labels = read_coco(labels_file.parent, ".", labels_file.name)
+    annotations = by_image(labels.annotations)
+    if not annotations:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)
-    sizes = {"backbone": p.backbone, "dimension": text.shape[1], "min_size": p.min_size, "max_size": p.max_size}
-    sizes |= {"background_weight": p.background_weight, "temperature": p.temperature}
+    settings = {"backbone": p.backbone, "dimension": text.shape[1], "min_size": p.min_size, "max_size": p.max_size}
+    settings |= {"background_weight": p.background_weight, "temperature": p.temperature}
     weights = read_backbone_weights(job.files.get("weights"))
-    model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **sizes)
+    model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **settings)
     model.to(job.device).train()
-    data = [(labels.images[image_id][0], objects[image_id]) for image_id in sorted(objects)]
-    batches = object_batches(job.root, data, [row["category"] for row in rows], **job.sharing())
-    curve = train_detector(job, model, text, batches, description="training the detector")
-    job.save_checkpoint(model.state_dict(), {"detector": sizes})
+    model.set_vocabulary(text)
+    data = [(labels.images[image_id][0], annotations[image_id]) for image_id in sorted(annotations)]
+    batches = detection_batches(job.root, data, [row["category"] for row in rows], **job.batching())
+    curve = train_detector(model, batches, **job.schedule(), description="training the detector")
+    job.save_checkpoint(model.state_dict(), {"detector": settings})
     job.save_curve(curve)
 
 

@@ -10,9 +10,14 @@ STAGE = Stage(
     name="train_student",
     reads=("images", "annotations", "student_labels", "embeddings", "train_teacher"),
     writes=("train_student",),
-    team=True,
-    files=("resume",),
+    shares=("optimizer", "training"),
+    detector=lambda config: bool(config["ingest"]["train"]["instances"]),
+    processes=True,
     random=True,
+    gpu=1,
+    threads=16,
+    mem_mb=16000,
+    runtime=2880,
 )
 
 
@@ -23,59 +28,66 @@ def run(job) -> None:
     from models.xpm.self_training import SELF_TRAINED, SelfTrained
     from models.xpm.student import RobustStudent
     from pipeline.job import read_safetensors
-    from training.detector import drawn_objects, text_of, train_detector, training_paths
-    from training.targets import by_image, student_batches
+    from training.detector import train_detector
+    from training.processes import all_reduce_min
+    from training.tables import by_image, learnable_annotations, text_vectors
+    from training.targets import detection_batches
 
     p = job.params
-    torch.set_num_threads(job.threads)
-    rows = sorted(job.table("embeddings").to_pylist(), key=lambda row: row["split"] != "base")
+    rows = sorted(job.table("embeddings").to_pylist(), key=lambda row: row["group"] != "base")
     names = [row["category"] for row in rows]
-    base = [row["category"] for row in rows if row["split"] == "base"]
-    text, paths = text_of(job, rows), training_paths(job)
-    drawn = by_image(drawn_objects(job, paths, set(base)))
-    columns = ["image_id", "category", "source", "box", "trust", "segmentation"]
-    trusted = (row for row in job.rows("student_labels", columns) if row["trust"] > 0)
-    made = by_image([row for row in trusted if row["image_id"] in paths])
-    log.info("%d images with base annotations, %d with pseudo-masks", len(drawn), len(made))
-    data = [(paths[i], drawn.get(i, []), made.get(i, [])) for i in sorted(drawn.keys() | made.keys())]
+    base = [row["category"] for row in rows if row["group"] == "base"]
+    paths = job.image_paths("train")
+    annotations = by_image(learnable_annotations(job.rows("annotations"), paths, set(base)))
+    columns = ["image_id", "category", "source", "box", "weight", "segmentation"]
+    labels = by_image(
+        row for row in job.rows("student_labels", columns) if row["weight"] > 0 and row["image_id"] in paths
+    )
+    log.info("%d images with base annotations, %d with pseudo-masks", len(annotations), len(labels))
+    image_ids = sorted(annotations.keys() | labels.keys())
+    data = [(paths[i], annotations.get(i, []), labels.get(i, [])) for i in image_ids]
     tensors, settings = job.checkpoint("train_teacher")
     if "resume" in job.files:
-        tensors, its = read_safetensors(job.files["resume"])
-        _check_vocabulary(its.get("names", []), names, job.files["resume"])
+        tensors, settings_of_student = read_safetensors(job.files["resume"])
+        _check_vocabulary(settings_of_student.get("names", []), names, job.files["resume"])
     settings["detector"] |= {"background_weight": p.background_weight}
     self_trained = p.strategy in SELF_TRAINED
-    own = ("sure", "decay") if self_trained else ("noise_sees", "noise_loss", "samples", "eta", "balanced")
-    student = {name: getattr(p, name) for name in ("strategy", "pseudo_weight", *own)} | {"base": len(base)}
+    of_strategy = dict(vars(getattr(p, p.strategy))) if hasattr(p, p.strategy) else {}
+    noise_lr_factor = of_strategy.pop("noise_lr_factor", 1.0)
+    eta_steps, eta_images = (of_strategy.pop(name, 0) for name in ("eta_steps", "eta_images"))
+    student = {"strategy": p.strategy, "pseudo_weight": p.pseudo_weight, "base": len(base), **of_strategy}
+    if not self_trained:
+        student["balanced"] = p.balanced
 
-    def fresh():
+    def new_student():
         torch.manual_seed(job.seed)
         model = (SelfTrained if self_trained else RobustStudent)(**student, **settings["detector"])
         model.load_state_dict(tensors, strict=False)
         model.freeze(p.frozen)
         model.to(job.device).train()
+        model.set_vocabulary(text_vectors(rows, job.device))
         if self_trained:
             model.start_teaching()
         return model
 
-    def learn(model, data, description, **changed):
-        batches = student_batches(job.root, data, names, **job.sharing())
-        faster = {"noise_head": p.noise_lr}
-        return train_detector(job, model, text, batches, description=description, faster=faster, **changed)
+    def learn(model, data: list, description: str, **changed) -> list[dict]:
+        batches = detection_batches(job.root, data, names, **job.batching())
+        options = {"lr_factors": {"noise_head": noise_lr_factor}, "description": description}
+        return train_detector(model, batches, **job.schedule() | options | changed)
 
-    if p.strategy == "robust" and not p.eta:
-        model = fresh()
+    if p.strategy == "robust" and not student["eta"]:
+        model = new_student()
         model.eta = 1.0
-        some = data[:: max(1, len(data) // p.eta_images)][: p.eta_images]
-        scratch = job.scratch / "eta"
-        learn(model, some, "looking for eta", steps=p.eta_steps, scratch=scratch)
-        student["eta"] = job.team.least(float(model.least_noise))
+        sample = data[:: max(1, len(data) // eta_images)][:eta_images]
+        learn(model, sample, "looking for eta", steps=eta_steps, scratch=job.scratch / "eta")
+        student["eta"] = all_reduce_min(float(model.least_noise))
         log.info(
-            "eta is %.4g, the least average noise of %d steps on %d images", student["eta"], p.eta_steps, len(some)
+            "eta is %.4g, the least average noise of %d steps on %d images", student["eta"], eta_steps, len(sample)
         )
-    model = fresh()
+    model = new_student()
     curve = learn(model, data, "training the student")
     if self_trained:  # what is used is the moving average
-        job.save_checkpoint(model.teacher.state_dict(), settings | {"names": names})
+        job.save_checkpoint(model.teacher_state(), settings | {"names": names})
         job.save_curve(curve)
         return
     if model.clamped:

@@ -5,17 +5,28 @@ By its parameters it is also OVR, SB, BA-RPN and OVR + OMP of XPM's tables 1 and
 
 import logging
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
 log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="train_teacher",
-    reads=("images", "annotations", "embeddings", "pretrain_captions"),
+    reads=(
+        "images",
+        "annotations",
+        "embeddings",
+        Input("pretrain_captions", when=lambda config: config["pretrain_captions"]["steps"] > 0),
+    ),
     writes=("train_teacher",),
-    team=True,
-    files=("weights",),
+    shares=("teacher_network", "optimizer", "training"),
+    records=("text_embedder",),
+    detector=lambda config: bool(config["ingest"]["train"]["instances"]),
+    processes=True,
     random=True,
+    gpu=1,
+    threads=16,
+    mem_mb=16000,
+    runtime=2880,
 )
 
 
@@ -25,35 +36,34 @@ def run(job) -> None:
     from models.backbones import read_backbone_weights
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from structures.errors import UserError
-    from training.detector import drawn_objects, text_of, train_detector, training_paths
-    from training.targets import by_image, object_batches
+    from training.detector import train_detector
+    from training.tables import by_image, learnable_annotations, text_vectors
+    from training.targets import detection_batches
 
-    p = job.params
-    torch.set_num_threads(job.threads)
-    rows = [row for row in job.table("embeddings").to_pylist() if row["split"] == "base"]
-    names, paths = [row["category"] for row in rows], training_paths(job)
-    objects = by_image(drawn_objects(job, paths, set(names)))
-    if not objects:
+    p, network = job.params, job.shared.teacher_network
+    rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base"]
+    categories, paths = [row["category"] for row in rows], job.image_paths("train")
+    annotations = by_image(learnable_annotations(job.rows("annotations"), paths, set(categories)))
+    if not annotations:
         raise UserError(
             "the training images have no annotation of a base category: a teacher has nothing to learn from"
         )
-    log.info("%d images hold an object of a base category", len(objects))
+    log.info("%d images hold an object of a base category", len(annotations))
     torch.manual_seed(job.seed)
-    of_network = ("backbone", "min_size", "max_size", "similarity", "temperature")
-    settings = {name: getattr(p, name) for name in (*of_network, "background", "background_weight", "prior")}
+    names = ("backbone", "min_size", "max_size", "similarity", "temperature")
+    settings = {name: getattr(network, name) for name in names}
+    settings |= {name: getattr(p, name) for name in ("background", "background_weight", "prior")}
     settings["dimension"] = len(rows[0]["vector"])
-    taught = None
-    if job.has("pretrain_captions"):
-        taught, its = job.checkpoint("pretrain_captions")
-        settings |= {name: its["detector"][name] for name in of_network}
-    weights = read_backbone_weights(job.files.get("weights"))
+    weights = read_backbone_weights(job.files.get("teacher_network.weights"))
     model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **settings)
-    if taught:
-        model.start_from(taught)
+    if job.has("pretrain_captions"):
+        tensors, _ = job.checkpoint("pretrain_captions")
+        model.start_from(tensors)
     model.to(job.device).train()
-    data = [(paths[image_id], objects[image_id]) for image_id in sorted(objects)]
-    batches = object_batches(job.root, data, names, **job.sharing())
-    curve = train_detector(job, model, text_of(job, rows), batches, description="training the teacher")
+    model.set_vocabulary(text_vectors(rows, job.device))
+    data = [(paths[image_id], annotations[image_id]) for image_id in sorted(annotations)]
+    batches = detection_batches(job.root, data, categories, **job.batching())
+    curve = train_detector(model, batches, **job.schedule(), description="training the teacher")
     job.save_checkpoint(model.state_dict(), {"detector": settings})
     job.save_curve(curve)
 

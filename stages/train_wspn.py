@@ -6,8 +6,12 @@ STAGE = Stage(
     name="train_wspn",
     reads=("images", "nouns", "proposals", "categories"),
     writes=("train_wspn",),
-    files=("weights",),
+    shares=("optimizer", "training.workers", "training.save_every"),
     random=True,
+    gpu=1,
+    threads=8,
+    mem_mb=24000,
+    runtime=1440,
 )
 
 
@@ -23,17 +27,16 @@ def run(job) -> None:
     from training.loop import make_optimizer, step_generator, train, warmup_cosine
 
     p = job.params
-    torch.set_num_threads(job.threads)
     base = read_vocabulary(job.paths("categories")[0]).base
     named: dict[str, set[str]] = {}
     for row in job.rows("nouns", ["image_id", "category"]):
         named.setdefault(row["image_id"], set()).add(row["category"])
-    paths = {row["image_id"]: row["path"] for row in job.rows("images", ["image_id", "path"])}
+    paths = job.image_paths("train")
     data = [
         (
             paths[row["image_id"]],
             torch.tensor(row["boxes"]),
-            torch.tensor([float(c in named[row["image_id"]]) for c in base]),
+            torch.tensor([float(category in named[row["image_id"]]) for category in base]),
         )
         for row in job.rows("proposals", ["image_id", "boxes"])
         if named.get(row["image_id"], set()) & set(base)
@@ -48,28 +51,30 @@ def run(job) -> None:
     sizes = {"backbone": p.backbone, "classes": len(base), "hidden": p.hidden, "min_size": p.min_size}
     model = WSPN(weights=weights, frozen=weights is not None, **sizes)
     model.to(job.device, memory_format=torch.channels_last).train()
-    loader = StepLoader(Rows(data, load), batch=p.batch, seed=job.seed, workers=p.workers)
+    loader = StepLoader(Rows(data, load), batch=p.batch, seed=job.seed, workers=job.shared.training.workers)
 
     def take_step(step: int) -> dict:
         generator = step_generator(job.seed, step)
         images, boxes, labels = zip(*loader(step))
-        drawn = [b[torch.randperm(len(b), generator=generator)[: p.boxes]].to(job.device) for b in boxes]
-        outputs = model([image.to(job.device) for image in images], drawn)
+        sampled = [b[torch.randperm(len(b), generator=generator)[: p.boxes]].to(job.device) for b in boxes]
+        outputs = model([image.to(job.device) for image in images], sampled)
         labels = torch.stack(labels).to(job.device)
-        first, second = wspn_loss(
-            outputs, drawn, labels, targets=p.targets, overlap=p.overlap, regression_weight=p.regression_weight
+        classification, regression = wspn_loss(
+            outputs, sampled, labels, targets=p.targets, overlap=p.overlap, regression_weight=p.regression_weight
         )
-        return {"loss": first + second, "classification": first.detach(), "regression": second.detach()}
+        parts = {"classification": classification.detach(), "regression": regression.detach()}
+        return {"loss": classification + regression, **parts}
 
+    optimizer = job.shared.optimizer
     curve = train(
         model,
-        make_optimizer(p.optimizer, model, lr=p.lr, weight_decay=p.weight_decay),
+        make_optimizer(optimizer.method, model, lr=p.lr, weight_decay=optimizer.weight_decay),
         take_step,
         steps=p.steps,
-        factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=min(500, p.steps // 20 + 1)),
+        lr_factor=lambda step: warmup_cosine(step, steps=p.steps, warmup=min(500, p.steps // 20 + 1)),
         scratch=job.scratch,
         description="training WSPN",
-        save_every=p.save_every,
+        save_every=job.shared.training.save_every,
         clip=10.0,
     )
     job.save_checkpoint(model.state_dict(), {"wspn": sizes, "classes": base})

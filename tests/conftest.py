@@ -29,15 +29,22 @@ MINIATURE = {
         }
         for split in ("train", "val")
     },
-    "gradcam": {
+    "vision_language": {
         "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
         "image_size": 96,
         "max_tokens": 32,
-        "score": "mlm",
         "layers": [2, 3],
-        "batch": 16,
     },
-    "selective_search": {"base_k": 100, "min_side": 8, "max_boxes": 200},
+    "text_embedder": {"model": "albef", "weights": str(ROOT / "data/weights/albef_toy.safetensors")},
+    "optimizer": {"method": "adamw"},
+    "teacher_network": {
+        "backbone": "small",
+        "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
+        "min_size": 128,
+        "max_size": 160,
+    },
+    "gradcam": {"score": "mlm", "batch": 16},
+    "selective_search": {"quick": {"base_k": 100}, "min_side": 8, "max_boxes": 200},
     "train_wspn": {
         "backbone": "small",
         "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
@@ -45,11 +52,9 @@ MINIATURE = {
         "boxes": 32,
         "steps": 4,
         "batch": 2,
-        "optimizer": "adamw",
         "hidden": 32,
     },
-    "segment": {"side": 24, "channels": 8, "steps": 8, "background": "frame", "batch": 8},
-    "embed_text": {"model": "albef", "weights": str(ROOT / "data/weights/albef_toy.safetensors"), "image_size": 96},
+    "segment": {"side": 24, "batch": 8, "network": {"channels": 8, "steps": 8, "background": "frame"}},
     "train_detector": {
         "backbone": "small",
         "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
@@ -57,52 +62,17 @@ MINIATURE = {
         "max_size": 160,
         "steps": 4,
         "batch": 2,
-        "optimizer": "adamw",
         "lr": 0.001,
         "warmup": 0,
     },
-    "finetune_detector": {
-        "steps": 3,
-        "batch": 2,
-        "optimizer": "adamw",
-        "lr": 0.0003,
-        "warmup": 0,
-        "frozen": ["embedding"],
-    },
+    "finetune_detector": {"steps": 3, "batch": 2, "lr": 0.0003, "warmup": 0, "frozen": ["embedding"]},
     "detectors": ["train_detector", "finetune_detector", "train_teacher", "train_student"],
-    "pretrain_captions": {
-        "backbone": "small",
-        "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
-        "min_size": 128,
-        "max_size": 160,
-        "steps": 2,
-        "batch": 2,
-        "optimizer": "adamw",
-        "lr": 0.001,
-        "warmup": 0,
-    },
-    "train_teacher": {
-        "backbone": "small",
-        "weights": str(ROOT / "data/weights/backbone_toy.safetensors"),
-        "min_size": 128,
-        "max_size": 160,
-        "steps": 3,
-        "batch": 2,
-        "optimizer": "adamw",
-        "lr": 0.001,
-        "warmup": 0,
-    },
-    "student_labels": {"labels": "both", "spoiled": 0.4},
-    "train_student": {"steps": 3, "batch": 2, "optimizer": "adamw", "lr": 0.0003, "warmup": 0, "eta_steps": 2},
+    "pretrain_captions": {"steps": 2, "batch": 2, "lr": 0.001, "warmup": 0},
+    "train_teacher": {"steps": 3, "batch": 2, "lr": 0.001, "warmup": 0},
+    "student_labels": {"labels": "both", "corrupted_fraction": 0.4},
+    "train_student": {"steps": 3, "batch": 2, "lr": 0.0003, "warmup": 0, "robust": {"eta_steps": 2}},
     "detect": {"score_threshold": 0.0, "max_detections": 5},
-    "evaluate_labels": {
-        "scores": ["itm"],
-        "weights": str(ROOT / "data/weights/albef_toy.safetensors"),
-        "image_size": 96,
-        "max_tokens": 32,
-        "layers": [2, 3],
-        "batch": 16,
-    },
+    "evaluate_labels": {"scores": ["itm"], "batch": 16},
     "report": {"scenes": 2},
 }
 
@@ -143,9 +113,10 @@ class Project:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *cores, *args]
         return self._call(command, check)
 
-    def stage(self, name: str, *args: str, check: bool = True) -> str:
+    def stage(self, name: str, *args: str, check: bool = True, configfile: bool = True) -> str:
         """Run one stage by hand; its output."""
-        usual = ["--configfile", str(self.folder / "config" / "config.yaml"), "--threads", "1"]
+        named = ["--configfile", str(self.folder / "config" / "config.yaml")] if configfile else []
+        usual = [*named, "--threads", "1"]
         said = self.folder / "said.txt"
         process = SERVER.Process(target=_as_main, args=(f"stages.{name}", [*usual, *args], self.folder, said))
         with mock.patch.dict(os.environ, self._environment()):

@@ -7,8 +7,8 @@ from pipeline.config import ConfigError, checked, schema
 
 def test_every_parameter_has_type_default_and_the_papers_values_stand():
     filled = checked({"run": "r", "root": "d", "vocabulary": "v"})
-    assert filled["gradcam"]["iterations"] == 3 and filled["gradcam"]["layers"] == [8]
-    assert filled["propose"]["top_k"] == 50 and filled["segment"]["steps"] == 500
+    assert filled["gradcam"]["iterations"] == 3 and filled["vision_language"]["layers"] == [8]
+    assert filled["propose"]["top_k"] == 50 and filled["segment"]["network"]["steps"] == 500
     for stage, rules in schema()["properties"].items():
         for name, rule in rules.get("properties", {}).items():
             if rule.get("type") != "object":

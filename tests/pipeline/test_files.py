@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.config import checked
-from pipeline.files import file_parameters, find_file, missing_files
+from pipeline.files import find_file, find_files, missing_files
+from pipeline.registry import stages
 from structures.errors import UserError
 
 
@@ -25,7 +26,7 @@ def test_a_hub_model_is_found_in_its_cache(caches):
     (snapshot / "config.json").write_text("{}")
     (snapshot.parent.parent / "refs").mkdir()
     (snapshot.parent.parent / "refs" / "main").write_text("abc")
-    assert find_file("openai/clip-small", "embed_text.weights") == snapshot
+    assert find_file("openai/clip-small", "text_embedder.weights") == snapshot
 
 
 def test_torchvisions_weights_are_found_in_its_cache(caches):
@@ -35,40 +36,33 @@ def test_torchvisions_weights_are_found_in_its_cache(caches):
     assert find_file("IMAGENET1K_V1", "train_wspn.weights") == file
 
 
-@pytest.mark.parametrize("value", ["openai/clip-small", "IMAGENET1K_V2", "weights/ALBEF.pth"])
+@pytest.mark.parametrize("value", ["openai/clip-small", "IMAGENET1K_V2", "IMAGENET1K_V9", "weights/ALBEF.pth"])
 def test_what_is_nowhere_is_said_with_its_usual_name_and_the_key(caches, value):
     with pytest.raises(
-        UserError, match=rf"embed_text\.weights: {value}.*usually a file of 1 GB.*config key embed_text\.weights"
+        UserError, match=rf"text_embedder\.weights: {value}.*usually a file of 1 GB.*config key text_embedder\.weights"
     ):
-        find_file(value, "embed_text.weights", "a file of 1 GB")
+        find_file(value, "text_embedder.weights", "a file of 1 GB")
 
 
 def test_every_missing_file_is_listed_once(caches, tmp_path):
     config = checked({"run": "r", "root": str(tmp_path), "ingest": {"train": {"images": "i", "captions": "c.json"}}})
-    stages = ["ingest", "gradcam", "embed_text", "train_wspn", "train_detector", "nouns"]
-    told = missing_files(config, stages)
-    assert len(told) == 5
-    assert [line.split(":")[0] for line in told] == [
-        "ingest.train.images", "ingest.train.captions", "gradcam.weights", "embed_text.weights", "train_wspn.weights",
+    names = ["ingest", "gradcam", "embed_text", "evaluate_labels", "train_wspn", "train_detector", "nouns"]
+    lines = missing_files([stages()[name] for name in names], config)
+    assert [line.split(":")[0] for line in lines] == [
+        "ingest.train.images", "ingest.train.captions", "vision_language.weights", "text_embedder.weights",
+        "train_wspn.weights",
     ]  # fmt: skip
     (tmp_path / "ALBEF.pth").touch()
-    config["gradcam"]["weights"] = str(tmp_path / "ALBEF.pth")
-    [told] = missing_files(config, ["gradcam"])
-    assert told.startswith("gradcam.tokens") and "vocab.txt of bert-base-uncased, 232 kB" in told
+    config["vision_language"]["weights"] = str(tmp_path / "ALBEF.pth")
+    [line] = missing_files([stages()["gradcam"]], config)
+    assert line.startswith("vision_language.tokens") and "vocab.txt of bert-base-uncased, 232 kB" in line
 
 
-def test_parameters_that_name_files_are_those_that_the_stages_declare():
-    import importlib
-    import pkgutil
-
-    import stages
-
-    for module in pkgutil.iter_modules(stages.__path__):
-        stage = getattr(importlib.import_module(f"stages.{module.name}"), "STAGE", None)
-        if stage is None:
-            continue
-        config = checked({"run": "r", "root": "x"})
-        section = config.get(stage.name, {})
-        filled = {name: "x" for name in section} if stage.name != "ingest" else section
-        named = {name for name, _, _ in file_parameters(stage.name, filled)}
-        assert named == (set(stage.files) - {"vocabulary"} if stage.name != "ingest" else named), stage.name
+def test_a_stage_finds_its_own_files_and_those_it_shares(tmp_path):
+    for name in ("words.json", "albef.pth", "vocab.txt"):
+        (tmp_path / name).touch()
+    model = {"weights": str(tmp_path / "albef.pth"), "tokens": str(tmp_path / "vocab.txt")}
+    config = checked({"run": "r", "root": "d", "vocabulary": str(tmp_path / "words.json"), "vision_language": model})
+    assert find_files(stages()["categories"], config) == {"vocabulary": tmp_path / "words.json"}
+    assert find_files(stages()["gradcam"], config).keys() == {"vision_language.weights", "vision_language.tokens"}
+    assert find_files(stages()["select_boxes"], config) == {}

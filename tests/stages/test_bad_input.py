@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -147,14 +145,14 @@ def test_an_image_without_proposals_is_a_reject(small):
 def test_a_missing_file_names_the_config_key(small):
     for stage in ("ingest", "categories", "nouns"):
         small.stage(stage)
-    said = small.stage("gradcam", "--weights", "weights/ALBEF.pth", check=False)
-    assert "weights/ALBEF.pth is not there" in said and "gradcam.weights" in said and "Traceback" not in said
+    said = small.stage("gradcam", "--vision-language.weights", "weights/ALBEF.pth", check=False)
+    assert "weights/ALBEF.pth is not there" in said and "vision_language.weights" in said and "Traceback" not in said
 
 
 def test_more_tokens_than_the_model_has_positions_is_one_line(small):
     for stage in ("ingest", "categories", "nouns"):
         small.stage(stage)
-    said = small.stage("gradcam", "--max-tokens", "64", check=False)
+    said = small.stage("gradcam", "--vision-language.max-tokens", "64", check=False)
     assert "know 32 positions" in said and "Traceback" not in said
 
 
@@ -176,6 +174,7 @@ def test_a_missing_input_names_the_rule_to_run(small):
         ("gradcam={iterations: three}", "gradcam.iterations is 'three', wanted of type integer"),
         ("segmnt={side: 3}", "unknown key segmnt: did you mean segment?"),
         ("propose={top_k: 0}", "propose.top_k is 0, wanted at least 1"),
+        ("segment={steps: 3}", "unknown key segment.steps: there is segment.network.steps"),
     ],
 )
 def test_a_wrong_key_or_value_stops_before_anything_runs(project, override, told):
@@ -190,7 +189,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_made(miniature):
     limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
     limited += "sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
     done = subprocess.run(
-        [sys.executable, "-c", limited, "stages.segment", "--configfile", config, "--steps", "2"],
+        [sys.executable, "-c", limited, "stages.segment", "--configfile", config, "--network.steps", "2"],
         cwd=miniature.folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -202,26 +201,52 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_made(miniature):
     assert not list((miniature.folder / "data" / "store" / "drafts").iterdir())
 
 
-def test_a_killed_stage_can_be_started_again(miniature):
-    manifest = miniature.run / "manifests" / "segment" / "0.json"
-    wanted = manifest.read_bytes()
-    config = str(miniature.folder / "config" / "config.yaml")
-    for delay in (0.3, 2.5, 4.0):
-        running = subprocess.Popen(
-            [sys.executable, "-m", "stages.segment", "--configfile", config, "--recompute"],
+DYING = """
+import os, runpy, sys
+calls, last, replace = 0, int(sys.argv[1]), os.replace
+
+def dying(*args):
+    global calls
+    calls += 1
+    if calls > last:
+        os._exit(9)
+    replace(*args)
+
+os.replace = dying
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_stage_that_dies_at_any_rename_loses_nothing_and_can_be_started_again(miniature):
+    """Every blob, link, memo and manifest comes to its place by a rename: the stage dies before each of them in turn."""
+    manifest = miniature.run / "manifests" / "nouns" / "0.json"
+    wanted, rows = manifest.read_bytes(), pd.read_parquet(miniature.run / "nouns")
+    blob = (miniature.run / "nouns" / "0.parquet").resolve()
+    memo = miniature.folder / "data" / "actions" / f"{json.loads(wanted)['key']}.json"
+    arguments = ["stages.nouns", "--configfile", str(miniature.folder / "config" / "config.yaml"), "--recompute"]
+    deaths = 0
+    while True:
+        for file in (blob, memo):
+            file.unlink()
+        done = subprocess.run(
+            [sys.executable, "-c", DYING, str(deaths), *arguments],
             cwd=miniature.folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
-        time.sleep(delay)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        if done.returncode == 0:
+            break
+        assert done.returncode == 9, done.stderr
+        deaths += 1
+        assert manifest.read_bytes() == wanted, "the old manifest stands until the new one is whole"
+        assert not blob.exists() or len(pd.read_parquet(blob)) == len(rows), "a blob is there whole or not at all"
+        miniature.stage("nouns")
         assert manifest.read_bytes() == wanted
-        assert len(pd.read_parquet(miniature.run / "pseudo_masks")) > 0
-    miniature.stage("segment", "--recompute")
-    assert manifest.read_bytes() == wanted
-    assert "broken" not in miniature.store("verify").replace("0 broken", "")
+        pd.testing.assert_frame_equal(pd.read_parquet(miniature.run / "nouns"), rows)
+    assert deaths >= 4, "a blob, its link, the memo and the manifest"
+    assert "0 broken or missing" in miniature.store("verify")
 
 
 def test_a_folder_that_was_not_drawn_is_never_replaced(small):
@@ -239,4 +264,4 @@ def test_another_configfile_takes_nothing_from_the_embedded_one(project):
     project.snakemake("nouns_of_nothing", "-n", "--configfile", "mine.yaml", check=False)
     [written] = (project.folder / "data" / "configs").glob("*/*.json")
     config = json.loads(written.read_text())
-    assert config["toy"]["train"] == 0 and config["gradcam"]["weights"] == "weights/ALBEF.pth"
+    assert config["toy"]["train"] == 0 and config["vision_language"]["weights"] == "weights/ALBEF.pth"

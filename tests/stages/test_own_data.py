@@ -49,6 +49,11 @@ def test_ten_pictures_and_a_csv_become_a_detector_and_pictures(tmp_path, drawn):
     assert labels["annotations"] and len(labels["images"]) == 9
     assert {path.name for path in (run / "report").iterdir()} >= {"train_00.png", "val.png"}
     assert not (run / "metrics").exists()
+    told = project.stage(
+        "predict", "--weights", str(run / "train_detector" / "all.safetensors"), "--classes", "umbrella",
+        "--images", str(tmp_path / "data" / "folder" / "images"), "--score", "0", configfile=False,
+    )  # fmt: skip
+    assert "in 10 pictures" in told, "the checkpoint knows how names become vectors"
 
 
 def test_everything_that_is_missing_is_listed_before_anything_starts(tmp_path, drawn):
@@ -56,9 +61,9 @@ def test_everything_that_is_missing_is_listed_before_anything_starts(tmp_path, d
     write_folder(tmp_path / "data" / "folder", drawn)
     said = project.snakemake("--configfile", "config/folder.yaml", "--config", "vocabulary=words.json", check=False)
     for wanted in (
-        "gradcam.weights: weights/ALBEF.pth is not there; usually ALBEF.pth, the authors' checkpoint, 1.8 GB",
-        "gradcam.tokens: weights/vocab.txt is not there; usually vocab.txt of bert-base-uncased, 232 kB",
-        "embed_text.weights: openai/clip-vit-base-patch32 is neither here nor could it be fetched",
+        "vision_language.weights: weights/ALBEF.pth is not there; usually ALBEF.pth, the authors' checkpoint, 1.8 GB",
+        "vision_language.tokens: weights/vocab.txt is not there; usually vocab.txt of bert-base-uncased, 232 kB",
+        "text_embedder.weights: openai/clip-vit-base-patch32 is neither here nor could it be fetched",
         "weights: IMAGENET1K_V1 is neither here nor could it be fetched",
         "vocabulary: words.json is not there",
     ):

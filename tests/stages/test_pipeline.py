@@ -20,8 +20,7 @@ def test_every_table_can_be_read_and_has_its_schema(miniature):
         assert list(frame.columns) == table.schema.names
         for file in (miniature.run / name).glob("*.parquet"):
             assert pq.read_schema(file).equals(table.schema), name
-        # The noun of one caption may stand there twice; every other key is unique.
-        assert not frame.duplicated(list(table.key)).any() or name == "detections"
+        assert not frame.duplicated(list(table.key)).any(), name
 
 
 def test_maps_are_scaled_and_of_the_models_grid(miniature):

@@ -12,8 +12,7 @@ from tests.conftest import ROOT
 
 
 def predict(miniature, *args, check=True):
-    config = str(miniature.folder / "config" / "config.yaml")
-    command = [sys.executable, "-m", "stages.predict", "--configfile", config, *map(str, args)]
+    command = [sys.executable, "-m", "stages.predict", *map(str, args)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     done = subprocess.run(command, cwd=miniature.folder, env=environment, capture_output=True, text=True)
     assert (done.returncode == 0) == check, done.stderr
@@ -62,3 +61,16 @@ def test_mistakes_are_one_line(miniature, tmp_path):
     assert "no detector's checkpoint" in said
     said = predict(miniature, "--weights", weights, "--images", scene, "--classes", " , ", check=False)
     assert "names nothing" in said
+    said = predict(
+        miniature,
+        "--weights",
+        weights,
+        "--images",
+        scene,
+        "--classes",
+        "cat",
+        "--text-weights",
+        "gone.pth",
+        check=False,
+    )
+    assert "gone.pth is not there" in said and "--text-weights" in said

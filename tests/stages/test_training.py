@@ -31,7 +31,7 @@ def result(miniature, run):
 
 
 def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
-    options = ("--save-every", "1", "--steps", "5")
+    options = ("--training.save-every", "1", "--steps", "5")
     first = start(miniature, *options, "--into", "whole")
     assert first.wait() == 0, first.stderr.read()
     killed = start(miniature, *options, "--into", "resumed", "--recompute")
@@ -52,10 +52,11 @@ def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
 
 
 @pytest.mark.parametrize(
-    "options", [("--gpus", "2", "--save-every", "400"), ("--precision", "bf16", "--accumulate", "2", "--workers", "1")]
+    "options",
+    [("--gpus", "2"), ("--training.precision", "bf16", "--training.accumulate", "2", "--training.workers", "1")],
 )
 def test_shared_and_reduced_trainings_come_out_alike(miniature, options):
-    run = "alike-" + options[0].strip("-")
+    run = "alike-" + options[0].strip("-").replace(".", "-")
     done = start(miniature, *options, "--into", run, "--device", "cpu")
     assert done.wait() == 0, done.stderr.read()
     _, curve = result(miniature, run)

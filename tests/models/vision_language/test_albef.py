@@ -1,7 +1,6 @@
 """ALBEF and GradCAM against the arrays made with the authors' own network."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -1,0 +1,35 @@
+"""python -m pipeline: the scores of a run, and the papers' tables from the scores of its variants."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline import paper_tables, scores
+from structures.errors import UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="default %(default)s")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
+    about = "the measures of a run, from its table metrics"
+    show = commands.add_parser("scores", help=about, description=about)
+    show.add_argument("--run", default="toy", help="default %(default)s")
+    about = "the papers' tables from the scores of a run's variants: data/tables.parquet, tables.md, and on the screen"
+    fill = commands.add_parser("tables", help=about, description=about)
+    fill.add_argument("--run", default="toy", help="default %(default)s")
+    fill.add_argument("--layout", type=Path, default=Path("config/tables.yaml"), help="default %(default)s")
+    fill.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")
+    args = parser.parse_args()
+    try:
+        if args.command == "scores":
+            scores.show(args.data / "runs" / args.run)
+        else:
+            variants = [tuple(name.split(":")) for name in args.variants]
+            paper_tables.show(args.data, args.run, args.layout, variants)
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

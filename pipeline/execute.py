@@ -1,0 +1,233 @@
+"""One execution of a stage: what it is made of, whether the memo knows the result, else the work; links and manifest."""
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.arguments import stage_arguments
+from pipeline.files import content_digest, find_files
+from pipeline.logs import message, start_log
+from pipeline.parameters import code_fingerprint, draws_random_numbers, params_in_key
+from pipeline.registry import detectors
+from pipeline.stage import Stage
+from schemas.tables import TABLES
+from store.blobs import Blobs, write_atomically
+from store.manifest import Manifest, Output, Run, action_key, outputs_among, producer
+from structures.errors import UserError
+from training import processes
+
+log = logging.getLogger("cap2mask")
+
+
+def main(stage: Stage, run: Callable) -> None:
+    """Command line of a stage; exits 1 with one line on a user's mistake."""
+    args = stage_arguments(stage)
+    if stage.processes:
+        processes.launch(args.gpus)
+    leads = processes.is_main_process()
+    start_log(args.log if leads else None, quiet=not leads)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+    try:
+        execute(stage, run, args)
+    except Exception as error:
+        log.debug("traceback", exc_info=True)
+        sys.exit(f"{stage.name}: {message(error)}")
+    log.info("%s %s: %.1f s", stage.name, args.shard, time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class Action:
+    """All that a result is made of. inputs: the files of each artifact that is read; files: those that parameters name, by
+    key; seed: None where no random number is drawn."""
+
+    stage: Stage
+    config: dict
+    shard: str
+    params: dict[str, Any]
+    seed: int | None
+    fingerprint: str
+    inputs: dict[str, list[Output]]
+    files: dict[str, Path]
+
+    @cached_property
+    def file_digests(self) -> dict[str, str]:
+        return {key: content_digest(path) for key, path in self.files.items()}
+
+    @property
+    def input_digests(self) -> dict[str, list[str]]:
+        return {artifact: [output.digest for output in outputs] for artifact, outputs in self.inputs.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """The memo's key."""
+        parameters = {"section": self.params, "seed": self.seed}
+        if self.stage.per == "scatter":
+            parameters["shards"] = self.config["shards"]
+        contents = {"tables": self.input_digests, "files": self.file_digests}
+        return action_key(self.stage.name, self.fingerprint, parameters, contents)
+
+    def manifest(self, outputs: list[Output], counts: dict) -> Manifest:
+        """What the action made, of what."""
+        inputs = [{"artifact": name, "digests": digests} for name, digests in sorted(self.input_digests.items())]
+        return Manifest(
+            stage=self.stage.name,
+            shard=self.shard,
+            key=self.key,
+            fingerprint=self.fingerprint,
+            seed=self.seed,
+            params=self.params,
+            inputs=inputs,
+            files=self.file_digests,
+            outputs=sorted(outputs, key=lambda output: output.path),
+            counts=counts,
+        )
+
+
+def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
+    """Do what the command line asks for, or link what the memo holds."""
+    config, blobs, folder = args.config, Blobs(args.data), Run(args.data, args.into)
+    inputs = _inputs(stage, config, args.data, args.shard)
+    for outputs in inputs.values():
+        for output in outputs:
+            blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
+    action = Action(
+        stage=stage,
+        config=config,
+        shard=args.shard,
+        params=params_in_key(stage, config),
+        seed=config["seed"] if draws_random_numbers(stage, config) else None,
+        fingerprint=code_fingerprint(stage, config),
+        inputs=inputs,
+        files=find_files(stage, config),
+    )
+    memo = args.data / "actions" / f"{action.key}.json"
+    manifest = None if args.recompute else _recall(memo, blobs)
+    if manifest is None:
+        manifest = _compute(action, run, blobs, args)
+        if not processes.is_main_process():
+            return
+        write_atomically(memo, manifest.to_json())
+    else:
+        log.info("%s %s: nothing new, linked what is known", stage.name, args.shard)
+    manifest = replace(manifest, shard=args.shard, outputs=_renamed(manifest, stage, args.shard))
+    _publish(manifest, folder, blobs, config["shards"])
+    _check_rejects(manifest, config["max_reject_fraction"], folder)
+    write_atomically(folder.manifest_path(stage.name, args.shard), manifest.to_json())
+
+
+def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, list[Output]]:
+    """The files of every artifact that a job reads, of the runs that produce them."""
+    parts = {"shard": [str(number) for number in range(config["shards"])], "detector": detectors(config)}
+    artifacts = stage.inputs(config)
+    if stage.per == "detector":
+        if shard not in parts["detector"]:
+            raise UserError(f"{shard} trains no detector of this run: {', '.join(parts['detector'])}")
+        artifacts, shard = [*artifacts, shard], "all"
+    manifests = {}
+    for artifact in artifacts:
+        producing_run = config["producing_runs"].get(producer(artifact)[0], config["run"])
+        manifests[artifact] = Run(data, producing_run).manifests_of(artifact, shard, parts)
+    _check_images(manifests)
+    return {artifact: outputs_among(of_artifact, artifact, shard) for artifact, of_artifact in manifests.items()}
+
+
+def _check_images(manifests: dict[str, list[Manifest]]) -> None:
+    """Refuse what was made of other pictures than this run's (a folder of runs put together by hand, say).
+
+    manifests: of each artifact that is read; without images among them there is nothing to compare with.
+    """
+    if "images" not in manifests:
+        return
+    known = {output.digest for output in outputs_among(manifests["images"], "images", "all")}
+    for artifact, of_artifact in manifests.items():
+        for manifest in of_artifact:
+            read = {digest for row in manifest.inputs if row["artifact"] == "images" for digest in row["digests"]}
+            other = sorted(read - known)
+            if other:
+                raise UserError(
+                    f"{artifact} was made by {manifest.stage} of another set of images ({other[0][:12]}…, not of this "
+                    f"run's): run `snakemake --cores all --until {manifest.stage}` again, or name the run that it belongs to"
+                )
+
+
+def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
+    """The memo of an action, if it is there and all that it made still is."""
+    try:
+        manifest = Manifest.from_json(memo.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    whole = all(blobs.has(output.digest, output.suffix, output.bytes) for output in manifest.outputs)
+    return manifest if whole else None
+
+
+def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
+    from pipeline.job import Job
+
+    scratch = args.data / "scratch" / action.key
+    job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
+    try:
+        _use_threads(args.threads, action.stage.gpu > 0)
+        if action.stage.processes:
+            processes.init_process_group(job.device)
+        run(job)
+        counts = job.finish()
+    finally:
+        job.close()
+        if action.stage.processes:
+            processes.destroy_process_group()
+    if processes.is_main_process():
+        shutil.rmtree(scratch, ignore_errors=True)
+    return action.manifest(job.outputs, counts)
+
+
+def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:
+    """The memo's outputs under this shard's name: equal shards of different numbering share one memo."""
+    if stage.per != "shard":
+        return manifest.outputs
+    return [replace(output, path=Path(output.path).with_stem(shard).as_posix()) for output in manifest.outputs]
+
+
+def _publish(manifest: Manifest, folder: Run, blobs: Blobs, shards: int) -> None:
+    """Link the outputs into the run, and drop links that this stage no longer makes."""
+    links = {folder.root / output.path for output in manifest.outputs}
+    for output in manifest.outputs:
+        blobs.link(output.digest, folder.root / output.path)
+    artifacts = {manifest.stage} | {name for name, table in TABLES.items() if table.stage == manifest.stage}
+    for artifact in artifacts:
+        for link in (folder.root / artifact).glob("**/*"):
+            of_this_job = manifest.shard == "all" or link.stem == manifest.shard
+            gone = link.stem.isdigit() and int(link.stem) >= shards
+            if link.is_symlink() and link not in links and (of_this_job or gone):
+                link.unlink()
+
+
+def _check_rejects(manifest: Manifest, most: float, folder: Run) -> None:
+    rejected = manifest.counts["rejects_counted"]
+    total = rejected + max(manifest.counts["rows_out"].values(), default=0)
+    if total and rejected / total > most:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(manifest.counts["rejects"].items()))
+        raise UserError(
+            f"{rejected} of {total} rows could not be used ({reasons}), more than max_reject_fraction {most}; "
+            f"see pandas.read_parquet('{folder.root / manifest.stage / '_rejects'}')"
+        )
+
+
+def _use_threads(threads: int, network: bool) -> None:
+    """Bound the threads of the libraries that a stage loads; of torch, too, for a stage with a network."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if network:
+        import torch
+
+        torch.set_num_threads(threads)
