@@ -8,7 +8,7 @@ CORES ?= all
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
-	@$(BIN)/python -m store scores
+	@$(BIN)/python -m pipeline scores
 	@echo "pictures: data/runs/toy/report/"
 
 test: $(VENV)/ready
@@ -23,7 +23,7 @@ look: $(VENV)/ready
 	@ls -1 data/runs/toy/report/*.png
 
 scores: $(VENV)/ready
-	@$(BIN)/python -m store scores
+	@$(BIN)/python -m pipeline scores
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
+from pipeline.config import read_yaml
 from pipeline.variants import run_name
 from store.blobs import write_atomically
 from structures.errors import UserError
@@ -15,10 +15,7 @@ COLUMNS = ("table", "row", "measure", "seed", "value", "paper_value")
 
 def read_layout(file: Path) -> list[dict]:
     """The tables that a layout file describes. Raises UserError where it is missing or a row's numbers don't fit."""
-    try:
-        layout = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{file} can't be read as the layout of the tables: {error}") from error
+    layout = read_yaml(file, list, "; set tables.layout to the layout of the tables") or []
     for table in layout:
         for row in table["rows"]:
             if len(row.get("paper") or table["columns"]) != len(table["columns"]):
@@ -62,35 +59,35 @@ def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> p
 
 def _value(frame: pd.DataFrame, key: tuple) -> float | None:
     names = ["detector", "protocol", "kind", "group", "metric"]
-    found = frame[np.logical_and.reduce([frame[name] == word for name, word in zip(names, key)])]
-    return float(found.value.iloc[0]) if len(found) else None
+    rows = frame[np.logical_and.reduce([frame[name] == word for name, word in zip(names, key)])]
+    return float(rows.value.iloc[0]) if len(rows) else None
 
 
 def markdown(layout: list[dict], cells: pd.DataFrame, data: str) -> str:
     """The tables in Markdown: mean, and ± the standard deviation over seeds where there are several; the paper's number in
     brackets, which is of another data set. data: what ours were measured on."""
-    lines = [
-        f"Ours: AP50 on {data}, mean ± standard deviation over the seeds. [Brackets]: the paper, on its own data set.",
-        "",
+    parts = [
+        f"Ours: AP50 on {data}, mean ± standard deviation over the seeds. [Brackets]: the paper, on its own data set."
     ]
     for table in layout:
-        lines += [f"### {table['table']}", "", f"{table['note'][0].upper()}{table['note'][1:]}.", ""]
-        lines += ["| | " + " | ".join(table["columns"]) + " |", "| --- " * (1 + len(table["columns"])) + "|"]
+        rows = {}
         for row in table["rows"]:
-            own = cells[(cells.table == table["table"]) & (cells.row == row["row"])]
-            shown = [_cell(own[own.measure == column]) for column in table["columns"]]
+            of_row = cells[(cells.table == table["table"]) & (cells.row == row["row"])]
+            shown = [_cell(of_row[of_row.measure == column]) for column in table["columns"]]
             if any(shown):
-                lines.append(f"| {row['row']} | " + " | ".join(shown) + " |")
-        lines.append("")
-    return "\n".join(lines)
+                rows[row["row"]] = shown
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=table["columns"])
+        note = f"{table['note'][0].upper()}{table['note'][1:]}."
+        parts += [f"### {table['table']}", note, frame.to_markdown(disable_numparse=True)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _cell(found: pd.DataFrame) -> str:
-    if not len(found):
+def _cell(cells: pd.DataFrame) -> str:
+    if not len(cells):
         return ""
-    values, digits = found.value.to_numpy(), 1 if abs(found.value).max() > 1.5 else 3
+    values, digits = cells.value.to_numpy(), 1 if abs(cells.value).max() > 1.5 else 3
     text = f"{values.mean():.{digits}f}" + (f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else "")
-    printed = found.paper_value.iloc[0]
+    printed = cells.paper_value.iloc[0]
     return text + (f" [{printed:.1f}]" if np.isfinite(printed) else "")
 
 

@@ -39,7 +39,7 @@ def test_cells_are_the_scores_of_their_row_variant_and_seed():
         ["labels", 1, 20.0], ["detector", 1, 40.0], ["detector", 2, 44.0],
     ]  # fmt: skip
     assert novel.paper_value.tolist()[0] == 14.8 and novel.paper_value.isna().sum() == 2
-    text = markdown(LAYOUT, cells, "drawn scenes")
+    text = " ".join(markdown(LAYOUT, cells, "drawn scenes").split())
     assert "| labels | 20.0 [14.8] | 0.500 |" in text and "| detector | 42.0 ± 2.8 | 0.500 ± 0.000 |" in text
     assert "not run" not in text and "drawn scenes" in text
 
@@ -49,7 +49,7 @@ def test_a_row_must_have_one_number_a_column(tmp_path):
     file.write_text("- {table: T, note: n, columns: [a b c], rows: [{row: r, variant: v, paper: [1, 2]}]}")
     with pytest.raises(UserError, match="T, r: one number a column"):
         read_layout(file)
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match=r"none\.yaml: No such file"):
         read_layout(tmp_path / "none.yaml")
     assert len(read_layout(ROOT / "config" / "tables.yaml")) >= 8
 

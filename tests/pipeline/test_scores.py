@@ -1,0 +1,58 @@
+"""A run's scores as people read them."""
+
+import pandas as pd
+import pytest
+
+from pipeline import scores
+from structures.errors import UserError
+
+LABELS = [
+    ("", "grounding", "run", "all", "pointing", 0.8),
+    ("", "grounding", "run", "all", "pointing_chance", 0.1),
+    ("", "grounding", "G=1", "all", "coverage", 0.2),
+    ("", "grounding", "G=3", "all", "coverage", 0.4),
+    ("", "pseudo_labels", "segm", "novel", "AP50", 30.04),
+]
+STUDENT = [
+    ("train_teacher", "generalized", "segm", "novel", "AP50", 13.8),
+    ("train_student", "generalized", "segm", "novel", "AP50", 26.0),
+]
+
+
+def run_with(folder, rows):
+    (folder / "metrics").mkdir()
+    columns = ["detector", "protocol", "kind", "group", "metric", "value"]
+    pd.DataFrame(rows, columns=columns).to_parquet(folder / "metrics" / "all.parquet")
+    return folder
+
+
+def test_labels_and_detectors_have_their_lines(tmp_path):
+    lines = {measure: value for measure, value, _ in scores.rows(run_with(tmp_path, LABELS + STUDENT))}
+    assert lines["pointing, the run's score"] == "0.800 (chance 0.100)"
+    assert lines["share of the object covered, G=3 against G=1"] == "0.400 against 0.200"
+    assert lines["pseudo-labels' own novel mask AP50"] == "30.0"
+    assert lines["detector, novel mask AP50, generalized"] == "teacher 13.8; student 26.0"
+
+
+def test_a_run_of_the_student_alone_has_no_line_of_what_it_did_not_measure(tmp_path, capsys):
+    run = run_with(tmp_path, STUDENT)
+    assert [measure for measure, *_ in scores.rows(run)] == ["detector, novel mask AP50, generalized"]
+    scores.show(run)
+    assert "student 26.0" in capsys.readouterr().out
+
+
+def test_costs_count_every_stage_of_the_run_and_not_the_shipped_weights(tmp_path):
+    for stage, seconds, memory in (
+        ("pretrain_captions", 60, "2048"),
+        ("pretrain_vlm", 6000, "-"),
+        ("gradcam", 120, "-"),
+    ):
+        (tmp_path / "benchmarks" / stage).mkdir(parents=True)
+        (tmp_path / "benchmarks" / stage / "all.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:01:00\t{memory}\n")
+    (_, minutes, _), (_, gib, _) = scores.costs(tmp_path)
+    assert float(minutes) == 3.0 and float(gib) == 2.0
+
+
+def test_a_run_without_scores_is_told_so(tmp_path):
+    with pytest.raises(UserError, match="metrics is not there"):
+        scores.rows(tmp_path)
