@@ -11,7 +11,7 @@ _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _BETWEEN = re.compile(r"[^a-z0-9']+")
 _QUOTES = re.compile(r"(?<![a-z0-9])'|'(?![a-z])")  # that are not inside a word
 _SPACED = bytes(code if chr(code).isalnum() or chr(code) == "'" else 32 for code in range(256))
-_new = tuple.__new__  # a Mention without the call of its own constructor
+_new = tuple.__new__  # a Mention without the call of a constructor in Python
 
 
 def _set(words: str) -> frozenset[str]:
@@ -80,8 +80,8 @@ class NounFinder:
             plurals = {name: _plurals(engine, name) for name in names}
             every = set().union(*plurals.values())
             for name in names:
-                own_plural = name in plurals[name]  # scissors: one pair unless told otherwise
-                self._phrases.setdefault(_words(name), (category, name in every and not own_plural))
+                unchanged = name in plurals[name]  # scissors: one pair, unless a number says otherwise
+                self._phrases.setdefault(_words(name), (category, name in every and not unchanged))
             for plural in sorted(every - set(names)):
                 self._phrases.setdefault(_words(plural), (category, True))
         self._phrases.pop((), None)
@@ -121,7 +121,7 @@ class NounFinder:
             spaced = _QUOTES.sub(_blank, spaced).replace("'s ", "   ")
         words = spaced.split()
         first_words, plain = self._longest, self._plain
-        found: list[Mention] = []
+        mentions: list[Mention] = []
         i, free, place = -1, 0, 0
         for word in [word for word in words if word in first_words]:
             i = words.index(word, i + 1)
@@ -140,8 +140,8 @@ class NounFinder:
                 if category is None or self._only_looks_so(spaced, lower, words, i, length, place):
                     continue
             count = _count(words[max(0, i - _FILLERS) : i]) if plural else 1
-            found.append(_new(Mention, (category, text[start:place], start, place, count)))
-        return found
+            mentions.append(_new(Mention, (category, text[start:place], start, place, count)))
+        return mentions
 
     def _longest_phrase(self, words: list[str], i: int) -> tuple[tuple[str | None, bool], int]:
         """The longest phrase that starts at words[i], as (category or None, whether a plural), and its number of words."""

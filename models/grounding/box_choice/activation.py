@@ -1,14 +1,14 @@
 """Choosing boxes by activation (Mask-free OVIS, Eq. 6):  b* = argmax over proposals of (sum of Phi inside b) / sqrt|b|.
 
-A box is the product of two intervals, so the sum of a map over it is a product as well: r A c, with the weights that its
-rows and columns give to the cells of A. Many pairs of a map and its boxes are three batched products.
+A box is the product of two intervals, so the sum of a map over it is a product as well: r A c, with the weights that the
+box's rows and columns give to the cells of A. Many pairs of a map and a list of boxes are three batched products.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
-_PAIRS = 64  # that are scored at once: what they need stays in a core's cache
+from models.grounding.box_choice.interface import Choice
+
+_PAIRS = 64  # scored at once: what they need stays in a core's cache
 
 
 def interval_weights(start: np.ndarray, end: np.ndarray, cells: int, *, linear: bool = False) -> np.ndarray:
@@ -54,16 +54,7 @@ def activation_sums(
     return np.maximum(inside, 0) * y_cell * x_cell
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A chosen box: its index among the proposals, the score of Eq. 6, and the share of the whole activation inside."""
-
-    index: int
-    score: float
-    share: float
-
-
-def select_boxes(
+def choose(
     activations: np.ndarray,
     boxes: np.ndarray,
     *,
@@ -71,37 +62,42 @@ def select_boxes(
     widths: np.ndarray,
     instances: np.ndarray | int = 1,
     min_share: float = 0.0,
-    linear: bool = False,
+    interpolation: str = "nearest",
 ) -> list[list[Choice]]:
-    """The best box for each activation, and further ones for what activation is left.
+    """See models.grounding.box_choice.interface: the best box by Eq. 6, and further ones for what activation is left.
 
-    activations: [P, h, w], at least 0; boxes: [P, N, 4] xyxy pixels, those without area are never chosen (so fewer than N
-    are filled up with zeros); heights, widths: [P] of the pictures, in pixels; instances: [P], how many boxes at most; a
-    further box must hold min_share of the whole activation. Returns for each pair its choices, best first, in the
-    order of the search; none where the activation is zero everywhere or no box has an area.
+    min_share: of the whole activation that a further box must hold; interpolation: how a map is enlarged to the picture,
+    "nearest" (OVIS, Fig. 12) or "linear". Nothing is chosen where the activation is zero everywhere or no box has an area.
     """
+    if interpolation not in ("nearest", "linear"):
+        raise ValueError(f"interpolation {interpolation!r}: nearest or linear")
+    linear = interpolation == "linear"
     counts = np.broadcast_to(instances, len(activations))
-    chosen: list[list[Choice]] = []
+    choices: list[list[Choice]] = []
     for first in range(0, len(activations), _PAIRS):
         part = slice(first, first + _PAIRS)
         maps, rects = activations[part].astype(np.float64), boxes[part].astype(np.float64)
-        options = {"heights": heights[part], "widths": widths[part], "linear": linear}
-        found = _best(maps, rects, **options)
-        chosen += [[choice] if choice else [] for choice in found]
+        sizes = {"heights": heights[part], "widths": widths[part]}
+        choices += [[best] if best else [] for best in _best(maps, rects, **sizes, linear=linear)]
         for i in np.flatnonzero(counts[part] > 1):
-            one = {"heights": heights[part][i : i + 1], "widths": widths[part][i : i + 1], "linear": linear}
-            chosen[first + i] += _further(maps[i], rects[i], chosen[first + i], counts[first + i], min_share, one)
-    return chosen
+            size = {name: values[i : i + 1] for name, values in sizes.items()}
+            choices[first + i] += _further(
+                maps[i], rects[i], choices[first + i], counts[first + i], min_share, **size, linear=linear
+            )
+    return choices
 
 
-def _best(maps: np.ndarray, boxes: np.ndarray, totals=None, *, heights, widths, linear) -> list[Choice | None]:
+def _best(
+    maps: np.ndarray, boxes: np.ndarray, totals: np.ndarray | None = None, *, heights, widths, linear: bool
+) -> list[Choice | None]:
+    """The best box of each pair; totals: [P], the whole activation of which shares are taken, in pixels."""
     if totals is None:
         totals = maps.mean((1, 2)) * heights * widths
-    size = boxes[..., 2:] - boxes[..., :2]
-    whole = (size > 0).all(-1)
-    roots = np.sqrt(np.where(whole, size[..., 0] * size[..., 1], 1.0))
+    sides = boxes[..., 2:] - boxes[..., :2]
+    has_area = (sides > 0).all(-1)
+    roots = np.sqrt(np.where(has_area, sides[..., 0] * sides[..., 1], 1.0))
     sums = activation_sums(maps, boxes, heights, widths, linear=linear)
-    scores = np.where(whole, sums / roots, -1.0)
+    scores = np.where(has_area, sums / roots, -1.0)
     best = scores.argmax(1)
     each = np.arange(len(best))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,19 +106,32 @@ def _best(maps: np.ndarray, boxes: np.ndarray, totals=None, *, heights, widths, 
     return [Choice(index, score, share) if total > 0 and score >= 0 else None for index, score, share, total in rows]
 
 
-def _further(left: np.ndarray, boxes: np.ndarray, chosen: list[Choice], most: int, min_share: float, options: dict):
-    """The second box of one pair and those after it, each for what the ones before it leave of the activation."""
-    found: list[Choice] = []
+def _further(
+    left: np.ndarray,
+    boxes: np.ndarray,
+    choices: list[Choice],
+    instances: int,
+    min_share: float,
+    *,
+    heights,
+    widths,
+    linear: bool,
+) -> list[Choice]:
+    """The second box of one pair and those after it, each for what the ones before it leave of the activation.
+
+    A loop, for each box depends on the one before; only plural nouns come here.
+    """
+    further: list[Choice] = []
     rows, columns = left.shape
-    total = left.mean(keepdims=True)[0] * options["heights"] * options["widths"]
-    while chosen and 0 < len(found) + 1 < most:
-        x0, y0, x1, y1 = boxes[(chosen + found)[-1].index]
-        y = np.clip(np.array([y0, y1]) * rows / options["heights"], 0, rows)
-        x = np.clip(np.array([x0, x1]) * columns / options["widths"], 0, columns)
+    total = left.mean(keepdims=True)[0] * heights * widths
+    while choices and len(further) + 1 < instances:
+        x0, y0, x1, y1 = boxes[(choices + further)[-1].index]
+        y = np.clip(np.array([y0, y1]) * rows / heights, 0, rows)
+        x = np.clip(np.array([x0, x1]) * columns / widths, 0, columns)
         covered = interval_weights(y[0], y[1], rows)[:, None] * interval_weights(x[0], x[1], columns)
         left = left * (1 - covered)
-        [choice] = _best(left[None], boxes[None], total, **options)
-        if choice is None or choice.share < min_share:
+        [best] = _best(left[None], boxes[None], total, heights=heights, widths=widths, linear=linear)
+        if best is None or best.share < min_share:
             break
-        found.append(choice)
-    return found
+        further.append(best)
+    return further
