@@ -1,4 +1,4 @@
-"""What a stage's code does, as one hash: its module and all project modules it imports, without comments or layout."""
+"""What code does, as one hash: of modules and all project modules that they import, without comments or layout."""
 
 import ast
 import hashlib
@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("stages", "pipeline", "training", "evaluation", "models", "sources", "store", "schemas", "structures")
+ROOMS = tuple(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
 
 
 def _module_files(name: str) -> list[Path]:
@@ -51,14 +51,14 @@ def _parsed(file: Path) -> tuple[str, frozenset[str]]:
 
 def imported_files(module: str) -> list[Path]:
     """All project files that a module runs, itself included, sorted."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [module]
     while waiting:
         for file in _module_files(waiting.pop()):
-            if file not in found:
-                found.add(file)
+            if file not in files:
+                files.add(file)
                 waiting += _parsed(file)[1]
-    return sorted(found)
+    return sorted(files)
 
 
 def fingerprint(*modules: str) -> str:
@@ -73,9 +73,3 @@ def fingerprint(*modules: str) -> str:
     for file in files:
         digest.update(f"{file.relative_to(ROOT)}\n{_parsed(file)[0]}\n".encode())
     return digest.hexdigest()
-
-
-def stage_fingerprint(stage: str, section: dict) -> str:
-    """The fingerprint of a stage's code, with that of the file models/vision_language/NAME.py that its parameter `model` names."""
-    chosen = section.get("model") if isinstance(section, dict) else None
-    return fingerprint(f"stages.{stage}", *([f"models.vision_language.{chosen}"] if chosen else []))
