@@ -110,11 +110,11 @@ def words() -> list[str]:
     from sources.toy.drawings import CATEGORIES
 
     nouns = {noun for name in CATEGORIES for noun in (name, *SYNONYMS.get(name, ()))}
-    found = set(nouns) | {IRREGULAR_PLURALS[noun] for noun in nouns if noun in IRREGULAR_PLURALS}
+    whole_words = set(nouns) | {IRREGULAR_PLURALS[noun] for noun in nouns if noun in IRREGULAR_PLURALS}
     colours = ["black", "white", "grey", "brown", "red", "orange", "yellow", "green", "blue", "purple", "pink"]
-    found |= {*colours, *SIZES, *NUMBERS.values(), "some", "several", "a", "an", "pair", "of"}
+    whole_words |= {*colours, *SIZES, *NUMBERS.values(), "some", "several", "a", "an", "pair", "of"}
     for phrase in (*PLACES, *OPENINGS, *LINKS):
-        found |= set(phrase.replace(",", " ").split())
+        whole_words |= set(phrase.replace(",", " ").split())
     letters = "abcdefghijklmnopqrstuvwxyz"
-    pieces = ["##s", "##es", ",", ".", *letters, *(f"##{letter}" for letter in letters)]
-    return sorted((found - {"buses"}) | set(pieces))
+    word_pieces = {"##s", "##es", ",", ".", *letters, *(f"##{letter}" for letter in letters)}
+    return sorted((whole_words - {"buses"}) | word_pieces)
