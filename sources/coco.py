@@ -149,8 +149,8 @@ def instances_json(
     """Masks as the content of an instances_*.json that pycocotools loads and read_coco reads back.
 
     images: rows of the table; masks: rows with image_id, category, segmentation, area, score; categories: names, whose
-    ids count from 1. File names are relative to the data set's folder, so the folder of images is "." to read_coco. Ids that
-    are numbers stay the numbers they were.
+    ids count from 1. File names are relative to the data set's folder, so the folder of images is "." to read_coco. Ids
+    that are numbers stay the numbers they were.
     """
     ids = {name: i for i, name in enumerate(categories, start=1)}
     return {

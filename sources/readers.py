@@ -1,4 +1,4 @@
-"""Readers of data sets by the name of their format: `format: NAME` of a part of the config is the file sources/NAME.py."""
+"""Readers of data sets by format: `format: NAME` of a part of the data set is the file sources/NAME.py."""
 
 from collections.abc import Callable
 from importlib import import_module

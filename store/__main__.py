@@ -70,7 +70,7 @@ def show_stage(args) -> None:
 
 
 def verify(args) -> None:
-    """Check every blob against the digest that names it; with --repair remove the broken ones, so that they are made again."""
+    """Check every blob against the digest that names it; --repair removes broken ones, which are then made again."""
     faults = 0
     files = _blob_files(args.data)
     for file in progress(files, description="verifying", unit="blob", total=len(files)):

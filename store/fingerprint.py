@@ -10,7 +10,7 @@ ROOMS = tuple(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
 
 
 def _module_files(name: str) -> list[Path]:
-    """The files that importing a dotted name runs: the packages above it and itself."""
+    """The files that importing a dotted name runs: the module and the packages above it."""
     parts = name.split(".")
     files = [ROOT.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
     files.append(ROOT.joinpath(*parts).with_suffix(".py"))
@@ -42,7 +42,7 @@ def _imports(tree: ast.AST) -> set[str]:
 
 @cache
 def _parsed(file: Path) -> tuple[str, frozenset[str]]:
-    """A file's code as text without comments and docstrings, and the project names it imports."""
+    """A file's code as text without comments and docstrings, and the project names that it imports."""
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     imports = _imports(tree)
     _strip_docstrings(tree)
@@ -50,7 +50,10 @@ def _parsed(file: Path) -> tuple[str, frozenset[str]]:
 
 
 def imported_files(module: str) -> list[Path]:
-    """All project files that a module runs, itself included, sorted."""
+    """All project files that importing a module runs, the module included, sorted.
+
+    What is imported by a name from the configuration is not among them; fingerprint takes such modules as well.
+    """
     files: set[Path] = set()
     waiting = [module]
     while waiting:
@@ -66,9 +69,11 @@ def fingerprint(*modules: str) -> str:
 
     Comments, docstrings and white space don't count. Raises ModuleNotFoundError where there is no such module.
     """
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        if not path.with_suffix(".py").is_file() and not (path / "__init__.py").is_file():
+            raise ModuleNotFoundError(f"no module {module} under {ROOT}")
     files = sorted({file for module in modules for file in imported_files(module)})
-    if not files:
-        raise ModuleNotFoundError(f"no module {modules[0]} under {ROOT}")
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(ROOT)}\n{_parsed(file)[0]}\n".encode())

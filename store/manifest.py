@@ -1,4 +1,4 @@
-"""Manifests: what a stage wrote, and what it read for that, without time, host or path, so equal runs give equal manifests."""
+"""Manifests: what a stage wrote, and of what, without time, host or path, so equal runs give equal manifests."""
 
 import hashlib
 import json

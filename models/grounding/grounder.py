@@ -23,11 +23,11 @@ PARTS = 4  # in which the pictures of a batch are encoded: a batch of pairs has 
 class Grounder:
     """GradCAM with iterative masking over pairs, in padded batches of one size so that a pair's map is its own.
 
-    model, tokenizer: of models.vision_language.interface; layers: the cross-attention layers that are summed; score: "itm"
-    or "mlm"; masking: "pair", each pair masks its own copy of the picture, or "image", the pairs of a picture mask it
-    together; iterations: G of Eq. 4; threshold: of the activation that is masked, in 0..1; batch: pairs at once; device:
-    where, as torch names it. Of a batch smaller than `batch` the rest is filled with copies of the first pair: the same
-    kernels then run whatever the neighbours, and results depend neither on shards nor on order.
+    model, tokenizer: of models.vision_language.interface; layers: the cross-attention layers that are summed; score:
+    "itm" or "mlm"; masking: "pair", each pair masks its own copy of the picture, or "image", the pairs of a picture
+    mask it together; iterations: G of Eq. 4; threshold: of the activation that is masked, in 0..1; batch: pairs at
+    once; device: where, as torch names it. Of a batch smaller than `batch` the rest is filled with copies of the first
+    pair: the same kernels then run whatever the neighbours, and results depend neither on shards nor on order.
     """
 
     def __init__(

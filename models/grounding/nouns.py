@@ -27,9 +27,9 @@ _COLOURS = _set("red green blue yellow black white brown purple pink gray grey s
 _SHADES = _set("bright dark light pale burnt deep neon vivid color colour painted colored coloured wearing dyed")
 _OF_BEING = {"in", "is", "are", "was", "were", "looks", "turned"}
 _AFTER_A_NOUN = _set(
-    """a an the and or on in at with is are was were sits sit stands lies lay to from by next near beside behind under of
-    for that which it its while as has have hangs rests inside outside over above below against between among who whose
-    being cut sliced peeled placed split half halves this these up down out off there one two three"""
+    """a an the and or on in at with is are was were sits sit stands lies lay to from by next near beside behind under
+    of for that which it its while as has have hangs rests inside outside over above below against between among who
+    whose being cut sliced peeled placed split half halves this these up down out off there one two three"""
 )
 _THINGS_IN_ING = _set("building ceiling railing clothing awning painting ring wing string king sling lighting")
 _BEFORE_A_VERB = _set("to who not will would can could should may might must they we i you he she")
@@ -144,7 +144,7 @@ class NounFinder:
         return mentions
 
     def _longest_phrase(self, words: list[str], i: int) -> tuple[tuple[str | None, bool], int]:
-        """The longest phrase that starts at words[i], as (category or None, whether a plural), and its number of words."""
+        """The longest phrase that starts at words[i], as (category or None, whether a plural), and how many words."""
         for length in range(min(self._longest[words[i]], len(words) - i), 0, -1):
             hit = self._phrases.get(tuple(words[i : i + length]))
             if hit:

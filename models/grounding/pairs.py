@@ -6,8 +6,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Pair:
-    """One noun of one picture. text: the caption; spans: characters of the noun in it; image: what the caller prepared of
-    the picture, one object for all pairs of the picture."""
+    """One noun of one picture. text: the caption; spans: characters of the noun in it; image: what the caller prepared
+    of the picture, one object for all pairs of the picture."""
 
     image_id: str
     category: str

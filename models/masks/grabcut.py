@@ -8,8 +8,8 @@ GrabCut (Rother et al., 2004). A pixel a with neighbours b takes the label that 
     w(a, b) = s |a - b|^-1/2 exp(-|colour(a) - colour(b)|^2 / 2 beta),   beta the crop's mean
 
 by mean field (Kraehenbuehl and Koltun, 2011), whose steps are the same for every crop. What differs from GrabCut: the
-prior U comes from the activation (the foreground points of Mask-free OVIS, Eq. 7): the most activated part of the box is
-object, the rest the likelier the more activated; what is outside the box is ground.
+prior U comes from the activation (the foreground points of Mask-free OVIS, Eq. 7): the most activated part of the box
+is object, the rest the likelier the more activated; what is outside the box is ground.
 """
 
 import numpy as np
@@ -72,9 +72,9 @@ def cut_out(
 
     colours: [crops, 3, side, side] float32, CIE Lab over 100; activation: [crops, side, side], at least 0; inside:
     [crops, side, side] bool, the box within the crop; seed_fraction: of the box, the most activated, that is object;
-    activation_logit: between the box's most and least activated pixel; smoothness: s of w; position: weight of a pixel's
-    place (the crop is as wide as 1) beside its colour; components: of each mixture; rounds: how often mixtures and labels
-    are fitted; sweeps: mean-field steps a round.
+    activation_logit: between the box's most and least activated pixel; smoothness: s of w; position: weight of a
+    pixel's place (the crop is as wide as 1) beside its colour; components: of each mixture; rounds: how often mixtures
+    and labels are fitted; sweeps: mean-field steps a round.
     """
     prior, foreground = _prior(activation, inside, seed_fraction, activation_logit)
     pixels = colours.flatten(2).transpose(1, 2)

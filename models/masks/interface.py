@@ -1,7 +1,7 @@
 """What this project asks of a mask method (Mask-free OVIS, section 3.3), and how one is found by its name.
 
-A method lives in one file, models/masks/NAME.py, and is chosen by the config key `segment.method: NAME`. The file has one
-function `outline`, a MaskMethod; its parameters beside those of a MaskMethod are the config's sub-section NAME.
+A method lives in one file, models/masks/NAME.py, and is chosen by the config key `segment.method: NAME`. The file has
+one function `outline`, a MaskMethod; its parameters beside those of a MaskMethod are the config's sub-section NAME.
 """
 
 from collections.abc import Sequence

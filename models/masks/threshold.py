@@ -10,6 +10,6 @@ def outline(
 ) -> np.ndarray:
     """See models.masks.interface. threshold: in 0..1, above 0.
 
-    The activation is scaled so that the threshold becomes one half, where masks are cut; nothing random, nothing batched.
+    The activation is scaled so that the threshold becomes one half, where masks are cut; nothing is random here.
     """
     return np.stack([crop.activation * crop.inside for crop in crops]) * np.float32(0.5 / threshold)

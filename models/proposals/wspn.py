@@ -1,4 +1,4 @@
-"""The weakly-supervised proposal network (Mask-free OVIS, Eq. 5): two branches over pooled proposals, image labels only.
+"""The weakly-supervised proposal network (Mask-free OVIS, Eq. 5): two branches over proposals, image labels only.
 
 W = softmax over categories (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
 L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
@@ -22,8 +22,8 @@ _CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
 class WSPN(nn.Module):
     """Backbone, RoI pooling, two fully connected layers, and the classification, detection and regression branches.
 
-    categories: how many base categories; weights: of the pretrained backbone, None to start from nothing or to load the whole network afterwards; frozen:
-    see build_backbone.
+    categories: how many base categories; weights: of the pretrained backbone, None to start from nothing or to load the
+    whole network afterwards; frozen: see build_backbone.
     """
 
     def __init__(
@@ -133,8 +133,9 @@ def propose(
     """The best proposals of an image: regressed, ranked by the detection branch over all categories, top K after NMS.
 
     boxes, offsets: [N, 4]; detection: [N, categories]. Returns [K, 4] xyxy inside the image, and [K] scores in 0..1,
-    descending: the geometric mean over all categories of the box's share of W_det. The largest share of any one category
-    finds fewer objects of categories never named: a part that tells one base category well outdoes whole unknown objects.
+    descending: the geometric mean over all categories of the box's share of W_det. The largest share of any one
+    category finds fewer objects of categories never named: a part that tells one base category well outdoes whole
+    unknown objects.
     """
     proposals = clip_boxes_to_image(_CODER.decode(offsets, [boxes]).squeeze(1), (height, width))
     scores = detection.log_softmax(0).mean(1).exp()

@@ -169,10 +169,10 @@ class ALBEF(nn.Module):
 
         Sizes are read off the tensors; momentum copies and queues are left out; `text_encoder.` without `bert.` is
         taken. image_size: pixels, to which position embeddings are resized; None for the size that the weights have.
-        Heads can't be read off the tensors: a .safetensors file of this project says them (and image_cls_visible) in its
-        metadata, which then wins over the arguments. A file without a masked-language head gives a model without one.
-        dtype: of the weights, None as in the file, whose pages are then used as they lie on the disk: loading takes no
-        memory.
+        Heads can't be read off the tensors: a .safetensors file of this project says them (and image_cls_visible) in
+        its metadata, which then wins over the arguments. A file without a masked-language head gives a model without
+        one. dtype: of the weights, None as in the file, whose pages are then used as they lie on the disk: loading
+        takes no memory.
 
         Raises CheckpointError with the list of tensors that are missing, unknown or ill-shaped.
         """

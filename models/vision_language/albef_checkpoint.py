@@ -1,4 +1,4 @@
-"""ALBEF's weights as published (Li et al., 2021), fine-tuned, or trained here: tensors by name, and the sizes they tell."""
+"""ALBEF's weights, published (Li et al., 2021), fine-tuned or trained here: tensors by name, and their sizes."""
 
 import json
 import re

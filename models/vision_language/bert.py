@@ -10,8 +10,8 @@ from models.vision_language.interface import ModelError
 
 
 def load_text(weights: Path, tokens: Path | None, *, max_tokens: int, precision: str) -> Callable[[list[str]], Tensor]:
-    """See models.vision_language.interface; names go in as they are, so the prompts should be ["{}"]. weights: a folder as
-    transformers saves it (bert-base-uncased). No network runs, so max_tokens and precision play no part."""
+    """See models.vision_language.interface; names go in as they are, so the prompts should be ["{}"]. weights: a folder
+    as transformers saves it (bert-base-uncased). No network runs, so max_tokens and precision play no part."""
     from transformers import BertModel, BertTokenizerFast
 
     try:

@@ -1,4 +1,4 @@
-"""BLIP's image-text matching (Li et al., 2022) through transformers, as a VisionLanguageModel and as text embeddings."""
+"""BLIP's image-text matching (Li et al., 2022) by transformers, as a VisionLanguageModel and as text embeddings."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -102,8 +102,8 @@ class _Embeddings(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         if input_ids.shape[1] > len(self.position_embeddings.weight):
             raise TooManyTokens(
-                f"captions of {input_ids.shape[1]} tokens, but these weights know {len(self.position_embeddings.weight)} "
-                "positions: set max_tokens to at most that"
+                f"captions of {input_ids.shape[1]} tokens, but these weights know "
+                f"{len(self.position_embeddings.weight)} positions: set max_tokens to at most that"
             )
         positions = self.position_embeddings.weight[: input_ids.shape[1]]
         return self.LayerNorm(self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0] + positions)

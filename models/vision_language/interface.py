@@ -2,14 +2,14 @@
 
 A model lives in one file, models/vision_language/NAME.py, and is chosen by the config key `model: NAME`. The file has
 
-    load(weights, tokens, *, image_size, max_tokens, precision, **own) -> (model, tokenizer)
+    load(weights, tokens, *, image_size, max_tokens, precision, **options) -> (model, tokenizer)
         for grounding. model: a VisionLanguageModel in evaluation mode; tokenizer: one of transformers' fast tokenizers.
-    load_text(weights, tokens, *, max_tokens, precision, **own) -> embed
+    load_text(weights, tokens, *, max_tokens, precision, **options) -> embed
         for the detector's names. embed(sentences) gives [sentences, dimension] float32, not normalised, on the CPU; the
         text is computed in fp32 whatever the precision.
 
-or one of the two. weights, tokens: paths (tokens may be None); image_size: pixels along one side; max_tokens: longer texts
-are cut; precision: of the weights while they run, "fp32" or "bf16"; own: the model's own options, by name.
+or one of the two. weights, tokens: paths (tokens may be None); image_size: pixels along one side; max_tokens: longer
+texts are cut; precision: of the weights while they run, "fp32" or "bf16"; options: the model's own, by name.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from structures.modules import modules_with
 
 
 class ModelError(UserError):
-    """A model that can't be had: a name that no file of models/vision_language/ has, or weights that are not the model's."""
+    """A model that can't be had: a name that no file of models/vision_language has, or weights of something else."""
 
 
 class VisionLanguageModel(Protocol):

@@ -1,4 +1,4 @@
-"""Captions of the embedded world, as people write them: some of the objects, synonyms, plurals, a place, things not drawn."""
+"""Captions of the embedded world as people write them: not all objects, synonyms, plurals, a place, what is absent."""
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def write_caption(
 
 
 def words() -> list[str]:
-    """Every word and word piece that the captions can hold, sorted: the vocabulary of a WordPiece tokenizer for them."""
+    """Every word and word piece that the captions can hold, sorted: the vocabulary of a WordPiece tokenizer."""
     from sources.toy.drawings import CATEGORIES
 
     nouns = {noun for name in CATEGORIES for noun in (name, *SYNONYMS.get(name, ()))}

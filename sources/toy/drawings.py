@@ -19,8 +19,8 @@ Shape = tuple
 class Category:
     """One category.
 
-    drawings: lists of shapes; aspect: width over height; typical_colour: hue (OpenCV, 0 to 179), saturation and value (0
-    to 255); upright: whether it is tilted only a little.
+    drawings: lists of shapes; aspect: width over height; typical_colour: hue (OpenCV, 0 to 179), saturation and value
+    (0 to 255); upright: whether it is tilted only a little.
     """
 
     drawings: tuple[tuple[Shape, ...], ...]

@@ -96,7 +96,7 @@ def _polygon(shape: Shape) -> tuple[np.ndarray, float]:
 
 
 def _paint(canvas, alpha, category, colour, center, size, angle, flip, rng):
-    """Paint one object over canvas (float32 RGB); alpha (uint8) becomes 255 where it covers; both at full supersampling."""
+    """Paint one object over canvas (float32 RGB); alpha (uint8) becomes 255 where it covers; both are supersampled."""
     height, width = alpha.shape
     roles = {
         "m": _rgb(colour),

@@ -1,7 +1,7 @@
 """Choosing boxes by activation (Mask-free OVIS, Eq. 6):  b* = argmax over proposals of (sum of Phi inside b) / sqrt|b|.
 
-A box is the product of two intervals, so the sum of a map over it is a product as well: r A c, with the weights that the
-box's rows and columns give to the cells of A. Many pairs of a map and a list of boxes are three batched products.
+A box is the product of two intervals, so the sum of a map over it is a product as well: r A c, with the weights that
+the box's rows and columns give to the cells of A. Many pairs of a map and a list of boxes are three batched products.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ _PAIRS = 64  # scored at once: what they need stays in a core's cache
 def interval_weights(start: np.ndarray, end: np.ndarray, cells: int, *, linear: bool = False) -> np.ndarray:
     """How much of each of `cells` unit cells an interval start..end (in cells, inside 0..cells) takes.
 
-    Of one enlarged by nearest neighbour: the length that it covers of the cell. linear: of one read linearly between the
-    centres of cells, and constantly beyond the outer ones: the integral over the interval of the cell's hat function.
-    start, end: [...]; returns [..., cells] float64 whose sum is the interval's length.
+    Of one enlarged by nearest neighbour: the length that it covers of the cell. linear: of one read linearly between
+    the centres of cells, and constantly beyond the outer ones: the integral over the interval of the cell's hat
+    function. start, end: [...]; returns [..., cells] float64 whose sum is the interval's length.
     """
     if not linear:
         cell = np.arange(cells)
@@ -66,8 +66,9 @@ def choose(
 ) -> list[list[Choice]]:
     """See models.grounding.box_choice.interface: the best box by Eq. 6, and further ones for what activation is left.
 
-    min_share: of the whole activation that a further box must hold; interpolation: how a map is enlarged to the picture,
-    "nearest" (OVIS, Fig. 12) or "linear". Nothing is chosen where the activation is zero everywhere or no box has an area.
+    min_share: of the whole activation that a further box must hold; interpolation: how a map is enlarged to the
+    picture, "nearest" (OVIS, Fig. 12) or "linear". Nothing is chosen where the activation is zero everywhere or no box
+    has an area.
     """
     if interpolation not in ("nearest", "linear"):
         raise ValueError(f"interpolation {interpolation!r}: nearest or linear")

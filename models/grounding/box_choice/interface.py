@@ -1,7 +1,7 @@
 """What this project asks of a box-choice method (Mask-free OVIS, section 3.2), and how one is found by its name.
 
-A method lives in one file, models/grounding/box_choice/NAME.py, and has one function `choose`, a BoxChoice; its parameters
-beside those of a BoxChoice are the method's own.
+A method lives in one file, models/grounding/box_choice/NAME.py, and has one function `choose`, a BoxChoice; its
+parameters beside those of a BoxChoice are the method's own.
 """
 
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ class BoxChoice(Protocol):
     ) -> list[list[Choice]]:
         """For each of P pairs (image, category) the choices, best first; none where nothing can be chosen.
 
-        activations: [P, h, w], at least 0; boxes: [P, N, 4] float32 xyxy pixels, those without area are never chosen (so
-        fewer than N are filled up with zeros); heights, widths: [P] of the pictures, in pixels; instances: [P], how many
-        boxes at most; options: the method's own parameters, keyword-only, by name.
+        activations: [P, h, w], at least 0; boxes: [P, N, 4] float32 xyxy pixels, those without area are never chosen
+        (so fewer than N are filled up with zeros); heights, widths: [P] of the pictures, in pixels; instances: [P], how
+        many boxes at most; options: the method's own parameters, keyword-only, by name.
         """
 
 

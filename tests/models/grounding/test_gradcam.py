@@ -1,7 +1,5 @@
 """GradCAM and iterative masking against full backward passes and by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
