@@ -14,7 +14,7 @@ from sources.part import Fault, Part, SourceError
 
 
 @dataclass
-class Split:
+class CocoData:
     """images: {image_id: (path relative to root, width, height)}; captions: (image_id, caption_id, text);
     annotations: rows of the table; faults: (image_id, reason, detail, key)."""
 
@@ -63,14 +63,14 @@ def encode_mask(mask: np.ndarray) -> dict:
     return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def read_split(root: Path, images: str, instances: str = "", captions: str = "") -> Split:
-    """One split of a COCO data set.
+def read_coco(root: Path, images: str, instances: str = "", captions: str = "") -> CocoData:
+    """One part of a COCO data set, such as train2017.
 
     root: the data set's folder; images: its folder of pictures; instances, captions: JSON files, "" for none (one of
     the two is needed, for the list of pictures). A caption or annotation of an absent image, an empty caption, and an
     annotation that can't be a mask become faults. Raises SourceError.
     """
-    found = Split()
+    data = CocoData()
     files = {}
     if instances:
         files["instances"] = _load(root / instances, ("images", "annotations", "categories"))
@@ -82,50 +82,49 @@ def read_split(root: Path, images: str, instances: str = "", captions: str = "")
         try:
             for image in content["images"]:
                 path = str(PurePosixPath(images) / image["file_name"])
-                found.images[str(image["id"])] = (path, int(image["width"]), int(image["height"]))
+                data.images[str(image["id"])] = (path, int(image["width"]), int(image["height"]))
         except (KeyError, TypeError, ValueError) as error:
             raise SourceError(
                 f"{root / {'instances': instances, 'captions': captions}[name]}: an image lacks {error}"
             ) from error
     for row in files.get("captions", {}).get("annotations", []):
         image_id, caption_id, text = str(row.get("image_id")), str(row.get("id")), str(row.get("caption") or "").strip()
-        if image_id not in found.images:
-            found.faults.append(
-                (image_id, "absent_image", f"caption {caption_id} is of an image not listed", caption_id)
-            )
+        if image_id not in data.images:
+            detail = f"caption {caption_id} is of an image not listed"
+            data.faults.append((image_id, "absent_image", detail, caption_id))
         elif not text:
-            found.faults.append((image_id, "empty_caption", f"caption {caption_id} has no words", caption_id))
+            data.faults.append((image_id, "empty_caption", f"caption {caption_id} has no words", caption_id))
         else:
-            found.captions.append((image_id, caption_id, text))
+            data.captions.append((image_id, caption_id, text))
     if instances:
-        _read_annotations(files["instances"], found)
-    return found
+        _read_annotations(files["instances"], data)
+    return data
 
 
 def read_part(root: Path, part, threads: int = 1) -> Part:
-    """part.images, part.instances, part.captions as read_split takes them. Raises SourceError."""
-    split = read_split(root, part.images, part.instances, part.captions)
+    """part.images, part.instances, part.captions as read_coco takes them. Raises SourceError."""
+    data = read_coco(root, part.images, part.instances, part.captions)
     counts: dict[str, int] = {}
-    for row in split.annotations:
+    for row in data.annotations:
         if not row["iscrowd"]:
             counts[row["category"]] = counts.get(row["category"], 0) + 1
-    captions = [dict(zip(("image_id", "caption_id", "text"), row)) for row in split.captions]
-    faults = [Fault(*fault) for fault in split.faults]
-    return Part(split.images, captions, None, lambda size_of: split.annotations, faults, counts)
+    captions = [dict(zip(("image_id", "caption_id", "text"), row)) for row in data.captions]
+    faults = [Fault(*fault) for fault in data.faults]
+    return Part(data.images, captions, None, lambda size_of: data.annotations, faults, counts)
 
 
-def _read_annotations(content: dict, found: Split) -> None:
+def _read_annotations(content: dict, data: CocoData) -> None:
     names = {category["id"]: category["name"] for category in content["categories"]}
     for row in content["annotations"]:
         image_id, annotation_id = str(row.get("image_id")), str(row.get("id"))
-        if image_id not in found.images:
+        if image_id not in data.images:
             detail = f"annotation {annotation_id} is of an image not listed"
-            found.faults.append((image_id, "absent_image", detail, annotation_id))
+            data.faults.append((image_id, "absent_image", detail, annotation_id))
             continue
-        _, width, height = found.images[image_id]
+        _, width, height = data.images[image_id]
         try:
             segmentation = encode_segmentation(row["segmentation"], height, width)
-            found.annotations.append(
+            data.annotations.append(
                 {
                     "image_id": image_id,
                     "annotation_id": annotation_id,
@@ -138,7 +137,7 @@ def _read_annotations(content: dict, found: Split) -> None:
             )
         except (KeyError, TypeError, ValueError) as error:
             detail = f"annotation {annotation_id}: {error!r}"
-            found.faults.append((image_id, "bad_annotation", detail, annotation_id))
+            data.faults.append((image_id, "bad_annotation", detail, annotation_id))
 
 
 def instances_json(
@@ -147,11 +146,11 @@ def instances_json(
     categories: tuple[str, ...],
     description: str = "pseudo-labels: made without any drawn mask",
 ) -> dict:
-    """Masks as the content of an instances_*.json that pycocotools loads and read_split reads back.
+    """Masks as the content of an instances_*.json that pycocotools loads and read_coco reads back.
 
     images: rows of the table; masks: rows with image_id, category, segmentation, area, score; categories: names, whose
-    ids count from 1. File names are relative to the data set's folder, so its own images folder is ".". Ids that
-    are numbers stay the numbers they were.
+    ids count from 1. File names are relative to the data set's folder, so the folder of images is "." to read_coco. Ids
+    that are numbers stay the numbers they were.
     """
     ids = {name: i for i, name in enumerate(categories, start=1)}
     return {

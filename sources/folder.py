@@ -27,8 +27,8 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     )
     if image is None or (caption is None and label is None):
         raise SourceError(
-            f"{file} has the columns {', '.join(map(str, frame.columns))}; wanted one of file names ({', '.join(IMAGE)}) "
-            f"and one of captions ({', '.join(CAPTION)}) or labels ({', '.join(LABEL)})"
+            f"{file} has the columns {', '.join(map(str, frame.columns))}; wanted one of file names "
+            f"({', '.join(IMAGE)}) and one of captions ({', '.join(CAPTION)}) or labels ({', '.join(LABEL)})"
         )
     images, captions, labels, faults = {}, [], set(), []
     for number, row in enumerate(frame.to_dict("records")):

@@ -45,8 +45,8 @@ def picture_or_fault(root: Path, path: str, prepare: Callable[[np.ndarray], Any]
 
 
 def decode_image(file: Path) -> np.ndarray:
-    """A picture of any kind as height x width x 3 uint8 RGB: turned as its EXIF orientation says, grey, palette and CMYK
-    converted, what is transparent laid on white, 16 bits a channel scaled to 8.
+    """A picture of any kind as height x width x 3 uint8 RGB: turned as its EXIF orientation says, grey, palette and
+    CMYK converted, what is transparent laid on white, 16 bits a channel scaled to 8.
 
     Raises ImageError where it is missing, no picture or cut short.
     """

@@ -36,7 +36,7 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     counts: dict[str, int] = {}
     if part.labels:
         for frame in _frames(root / part.labels, _LABELS):
-            ids.update(frame.ImageID[_true(frame.Confidence)])
+            ids.update(frame.ImageID[_is_present(frame.Confidence)])
     if part.instances:
         for frame in _frames(root / part.instances, _MASKS):
             ids.update(frame.ImageID)
@@ -78,13 +78,13 @@ def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
         raise SourceError(f"{file} is not the file it should be, with columns {', '.join(columns)}: {error}") from error
 
 
-def _true(confidence: pd.Series) -> pd.Series:
+def _is_present(confidence: pd.Series) -> pd.Series:
     return confidence >= 1.0
 
 
 def _labels(file: Path, names: dict[str, str]) -> Iterator[dict]:
     for frame in _frames(file, _LABELS):
-        frame = frame[_true(frame.Confidence) & frame.LabelName.isin(names)]
+        frame = frame[_is_present(frame.Confidence) & frame.LabelName.isin(names)]
         for image_id, label in zip(frame.ImageID, frame.LabelName):
             yield {"image_id": image_id, "category": names[label]}
 
@@ -102,12 +102,12 @@ def _annotations(
     root: Path, part, names: dict, outlined: set, size_of: Callable, threads: int
 ) -> Iterator[dict | Fault]:
     if part.instances:
-        places = _Masks(root / part.masks)
+        masks = _Masks(root / part.masks)
         with ThreadPoolExecutor(threads) as pool:
             for frame in _frames(root / part.instances, _MASKS):
                 frame = frame[frame.LabelName.isin(names)]
                 sized = ((row, size) for row in frame.itertuples() if (size := size_of(row.ImageID)))
-                yield from pool.map(lambda pair: _outlined(places, *pair, names), sized)
+                yield from pool.map(lambda pair: _outlined(masks, *pair, names), sized)
     if part.boxes:
         for frame in _frames(root / part.boxes, _BOXES):
             for row in frame[(frame.IsGroupOf == 1) & frame.LabelName.isin(names)].itertuples():
@@ -121,7 +121,7 @@ def _annotations(
 
 
 class _Masks:
-    """The folder of mask files: flat, or with one folder for each first character of the names, however it is called."""
+    """The folder of mask files: flat, or with one folder for each first character of the names."""
 
     def __init__(self, folder: Path):
         if not folder.is_dir():

@@ -80,13 +80,13 @@ def read_vocabulary(path: Path) -> Vocabulary:
     return Vocabulary(base=base, synonyms=synonyms, **lists)
 
 
-def counted_split(counts: dict[str, int], base: int, novel: int) -> Vocabulary:
+def counted_vocabulary(counts: dict[str, int], base: int, novel: int) -> Vocabulary:
     """The `base` categories with most objects, and of the others the `novel` ones with fewest (XPM, 4: the 200 most
-    common classes of Open Images, and the 100 rarest). Equal counts go by name. Raises VocabularyError."""
+    common categories of Open Images, and the 100 rarest). Equal counts go by name. Raises VocabularyError."""
     order = sorted(counts, key=lambda name: (-counts[name], name))
     if len(order) < base + novel:
         raise VocabularyError(
-            f"{base} base and {novel} novel categories are wanted, but the source outlines objects of {len(order)} only: "
-            "lower categories.base and categories.novel, or name a vocabulary file"
+            f"{base} base and {novel} novel categories are wanted, but the source outlines objects of {len(order)} "
+            "only: lower categories.base and categories.novel, or name a vocabulary file"
         )
     return Vocabulary(base=tuple(order[:base]), novel=tuple(order[len(order) - novel :]) if novel else ())

@@ -19,9 +19,9 @@ class WordNetMissing(UserError):
 
 
 def object_nouns(folder: Path) -> set[str]:
-    """The nouns, in lower case, with spaces in those of several words, one of whose two most frequent senses is an object:
-    object.n.01 stands above it. Words that are an adjective or adverb as well ("white", "down") are left out, and so are
-    those of two letters, which plurals make of others ("has").
+    """The nouns, in lower case, with spaces in those of several words, one of whose two most frequent senses is an
+    object: object.n.01 stands above it. Words that are an adjective or adverb as well ("white", "down") are left out,
+    and so are those of two letters, which plurals make of others ("has").
 
     Raises WordNetMissing where the folder holds no WordNet.
     """

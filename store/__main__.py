@@ -6,14 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline.paper_tables import show as show_tables
-from pipeline.scores import show as show_scores
 from schemas.tables import TABLES
 from store.blobs import Blobs, file_digest
 from store.diff import compare_tables
 from store.manifest import Manifest, Run
 from structures.errors import UserError
 from structures.progress import progress
+
+MOVED = ("scores", "tables")  # what is measured is no business of the store
 
 
 def _runs(data: Path) -> list[Run]:
@@ -22,13 +22,13 @@ def _runs(data: Path) -> list[Run]:
 
 def _actions(data: Path) -> dict[str, Manifest]:
     """Every memo by its key; damaged ones are passed over, for they are never used either."""
-    found = {}
+    actions = {}
     for file in sorted((data / "actions").glob("*.json")):
         try:
-            found[file.stem] = Manifest.from_json(file.read_text(encoding="utf-8"))
+            actions[file.stem] = Manifest.from_json(file.read_text(encoding="utf-8"))
         except (ValueError, TypeError):
             print(f"{file} is damaged and will be made again", file=sys.stderr)
-    return found
+    return actions
 
 
 def _blob_files(data: Path) -> list[Path]:
@@ -44,17 +44,17 @@ def list_runs(args) -> None:
             stages.setdefault(manifest.stage, []).append(manifest)
         for stage, manifests in stages.items():
             size = sum(output.bytes for manifest in manifests for output in manifest.outputs)
-            out: dict[str, int] = {}
+            rows_out: dict[str, int] = {}
             for manifest in manifests:
                 for name, rows in manifest.counts["rows_out"].items():
-                    out[name] = out.get(name, 0) + rows
+                    rows_out[name] = rows_out.get(name, 0) + rows
             rejected = sum(sum(manifest.counts["rejects"].values()) for manifest in manifests)
-            tables = ", ".join(f"{name} {rows:,}" for name, rows in out.items()) or "no table"
+            tables = ", ".join(f"{name} {rows:,}" for name, rows in rows_out.items()) or "no table"
             print(f"  {stage:18} {len(manifests):3} shards  {size:14,} bytes  {tables}; rejects {rejected:,}")
 
 
 def show_stage(args) -> None:
-    """What a stage made, of what, with which parameters; and its earlier results that the memo still holds."""
+    """What a stage wrote, of what, with which parameters; and the earlier results that the memo still holds."""
     for run in _runs(args.data):
         for manifest in run.manifests():
             if manifest.stage == args.stage:
@@ -70,12 +70,12 @@ def show_stage(args) -> None:
 
 
 def verify(args) -> None:
-    """Check every blob against its name; with --repair remove the broken ones, so that they are made again."""
-    broken = []
+    """Check every blob against the digest that names it; --repair removes broken ones, which are then made again."""
+    faults = 0
     files = _blob_files(args.data)
     for file in progress(files, description="verifying", unit="blob", total=len(files)):
         if file_digest(file) != file.stem:
-            broken.append(file)
+            faults += 1
             print(f"broken: {file}")
             if args.repair:
                 file.unlink()
@@ -87,12 +87,10 @@ def verify(args) -> None:
                 print(f"missing: {run.name}/{output.path} ({output.digest[:12]})")
             if lost and args.repair:
                 run.manifest_path(manifest.stage, manifest.shard).unlink()
-            broken += lost
-    if broken and not args.repair:
-        raise UserError(
-            f"{len(broken)} blobs are broken or missing; --repair removes them, then snakemake makes them again"
-        )
-    print(f"{len(files)} blobs checked, {len(broken)} broken or missing")
+            faults += len(lost)
+    if faults and not args.repair:
+        raise UserError(f"{faults} blobs are broken or missing; --repair removes them, then snakemake makes them again")
+    print(f"{len(files)} blobs checked, {faults} broken or missing")
 
 
 def collect_garbage(args) -> None:
@@ -137,20 +135,24 @@ def diff(args) -> None:
             [blobs.path(o.digest, o.suffix) for o in side.outputs if o.artifact == table and "/_" not in o.path]
             for side in sides
         ]
-        found = compare_tables(table, *files)
-        print(f"{table}: {found['same']} same, {len(found['changed'])} changed, ", end="")
-        print(f"{len(found['added'])} added, {len(found['removed'])} removed")
-        for key, columns in list(found["changed"].items())[: args.most]:
+        difference = compare_tables(table, *files)
+        added, removed, changed = difference.added, difference.removed, difference.changed
+        print(f"{table}: {difference.same} same, {len(changed)} changed, {len(added)} added, {len(removed)} removed")
+        for key, columns in changed[: args.most]:
             print(f"  changed {' '.join(map(str, key))}: {', '.join(columns)}")
-        for word in ("added", "removed"):
-            for key in found[word][: args.most]:
+        for word, keys in (("added", added), ("removed", removed)):
+            for key in keys[: args.most]:
                 print(f"  {word} {' '.join(map(str, key))}")
+
+
+def _say_where(args) -> None:
+    raise UserError(f"python -m store knows the store alone: it is `python -m pipeline {args.command}`")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m store", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="default %(default)s")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="command")
 
     def command(name: str, function) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
@@ -167,22 +169,12 @@ def main() -> None:
     comparing.add_argument("a")
     comparing.add_argument("b")
     comparing.add_argument("--most", type=int, default=10, help="rows to list of each kind (default %(default)s)")
+    for name in MOVED:
+        commands.add_parser(name, add_help=False).set_defaults(function=_say_where)
 
-    def scores(args) -> None:
-        """The measures of a run, from its table metrics."""
-        show_scores(args.data / "runs" / args.run)
-
-    command("scores", scores).add_argument("--run", default="toy")
-
-    def tables(args) -> None:
-        """The papers' tables from the scores of a run's variants: data/tables.parquet, tables.md, and on the screen."""
-        show_tables(args.data, args.run, args.layout, [tuple(word.split(":")) for word in args.variants])
-
-    filling = command("tables", tables)
-    filling.add_argument("--run", default="toy")
-    filling.add_argument("--layout", type=Path, default=Path("config/tables.yaml"))
-    filling.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")
-    args = parser.parse_args()
+    args, unknown = parser.parse_known_args()
+    if unknown and args.function is not _say_where:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         args.function(args)
     except UserError as error:

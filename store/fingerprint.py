@@ -1,4 +1,4 @@
-"""What a stage's code does, as one hash: its module and all project modules it imports, without comments or layout."""
+"""What code does, as one hash: of modules and all project modules that they import, without comments or layout."""
 
 import ast
 import hashlib
@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("stages", "pipeline", "training", "evaluation", "models", "sources", "store", "schemas", "structures")
+ROOMS = tuple(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
 
 
 def _module_files(name: str) -> list[Path]:
-    """The files that importing a dotted name runs: the packages above it and itself."""
+    """The files that importing a dotted name runs: the module and the packages above it."""
     parts = name.split(".")
     files = [ROOT.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
     files.append(ROOT.joinpath(*parts).with_suffix(".py"))
@@ -42,7 +42,7 @@ def _imports(tree: ast.AST) -> set[str]:
 
 @cache
 def _parsed(file: Path) -> tuple[str, frozenset[str]]:
-    """A file's code as text without comments and docstrings, and the project names it imports."""
+    """A file's code as text without comments and docstrings, and the project names that it imports."""
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     imports = _imports(tree)
     _strip_docstrings(tree)
@@ -50,15 +50,18 @@ def _parsed(file: Path) -> tuple[str, frozenset[str]]:
 
 
 def imported_files(module: str) -> list[Path]:
-    """All project files that a module runs, itself included, sorted."""
-    found: set[Path] = set()
+    """All project files that importing a module runs, the module included, sorted.
+
+    What is imported by a name from the configuration is not among them; fingerprint takes such modules as well.
+    """
+    files: set[Path] = set()
     waiting = [module]
     while waiting:
         for file in _module_files(waiting.pop()):
-            if file not in found:
-                found.add(file)
+            if file not in files:
+                files.add(file)
                 waiting += _parsed(file)[1]
-    return sorted(found)
+    return sorted(files)
 
 
 def fingerprint(*modules: str) -> str:
@@ -66,16 +69,12 @@ def fingerprint(*modules: str) -> str:
 
     Comments, docstrings and white space don't count. Raises ModuleNotFoundError where there is no such module.
     """
+    for module in modules:
+        path = ROOT.joinpath(*module.split("."))
+        if not path.with_suffix(".py").is_file() and not (path / "__init__.py").is_file():
+            raise ModuleNotFoundError(f"no module {module} under {ROOT}")
     files = sorted({file for module in modules for file in imported_files(module)})
-    if not files:
-        raise ModuleNotFoundError(f"no module {modules[0]} under {ROOT}")
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(ROOT)}\n{_parsed(file)[0]}\n".encode())
     return digest.hexdigest()
-
-
-def stage_fingerprint(stage: str, section: dict) -> str:
-    """The fingerprint of a stage's code, with that of the file models/vision_language/NAME.py that its parameter `model` names."""
-    chosen = section.get("model") if isinstance(section, dict) else None
-    return fingerprint(f"stages.{stage}", *([f"models.vision_language.{chosen}"] if chosen else []))

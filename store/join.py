@@ -7,32 +7,19 @@ from operator import itemgetter
 _IMAGE = itemgetter("image_id")
 
 
-def by_image(rows: Iterable[dict], *others: Iterable[dict]) -> Iterator[tuple[str, tuple[list[dict], ...]]]:
-    """(image_id, (its rows, its rows of the first other table, …)) for every image of `rows`, in order.
+def join_by_image(rows: Iterable[dict], *others: Iterable[dict]) -> Iterator[tuple[str, tuple[list[dict], ...]]]:
+    """(image_id, (the image's rows, those of the first other table, …)) for every image of `rows`, in order.
 
     All of them are sorted by image_id; images that only others have are passed over, what others lack is an empty list.
     Raises ValueError where rows come out of order.
     """
     streams = [_Stream(other) for other in others]
     last = ""
-    for image_id, group in groupby(rows, _IMAGE):
+    for image_id, image_rows in groupby(rows, _IMAGE):
         if image_id < last:
             raise ValueError(f"rows of image {image_id} come after those of {last}")
         last = image_id
-        yield image_id, (list(group), *(stream.take(image_id) for stream in streams))
-
-
-def named_images(job) -> Iterator[tuple[str, str, list[dict]]]:
-    """(image_id, path, its rows of nouns) of every image in which a category is named."""
-    for image_id, (nouns, [about]) in by_image(job.rows("nouns"), job.rows("images", ["image_id", "path"])):
-        yield image_id, about["path"], nouns
-
-
-def count_pairs(job) -> int:
-    """How many pairs (image, category) the table nouns names."""
-    return sum(
-        len({row["category"] for row in rows}) for _, (rows,) in by_image(job.rows("nouns", ["image_id", "category"]))
-    )
+        yield image_id, (list(image_rows), *(stream.take(image_id) for stream in streams))
 
 
 class _Stream:
@@ -45,13 +32,13 @@ class _Stream:
         self._advance()
 
     def _advance(self) -> None:
-        image_id, group = next(self._groups, (None, ()))
+        image_id, rows = next(self._groups, (None, ()))
         if image_id is None:
             self._next = None
             return
         if image_id < self._last:
             raise ValueError(f"rows of image {image_id} come after those of {self._last}")
-        self._next, self._last = (image_id, list(group)), image_id
+        self._next, self._last = (image_id, list(rows)), image_id
 
     def take(self, image_id: str) -> list[dict]:
         while self._next and self._next[0] < image_id:

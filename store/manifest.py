@@ -1,4 +1,4 @@
-"""Manifests: what a stage made of what, without time, host or path, so equal runs give equal manifests."""
+"""Manifests: what a stage wrote, and of what, without time, host or path, so equal runs give equal manifests."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the stage made (outputs), of what (inputs, files, params, seed, fingerprint), and how many rows (counts)."""
+    """What a stage wrote (outputs), of what (inputs, files, params, seed, fingerprint), and how many rows (counts)."""
 
     stage: str
     shard: str
@@ -58,7 +58,7 @@ class Manifest:
 
 
 def producer(artifact: str) -> tuple[str, str]:
-    """The stage that makes an artifact (a table, or a file by its stage's name), and "shard", "detector" or "run"."""
+    """The stage that makes an artifact (a table, or a file named after the stage), and "shard", "detector" or "run"."""
     table = TABLES.get(artifact)
     return (table.stage, table.per) if table else (artifact, "run")
 
@@ -90,13 +90,13 @@ class Run:
     def manifests_of(self, artifact: str, shard: str, parts: dict[str, list[str]]) -> list[Manifest]:
         """The manifests of what a job of `shard` ("all" or a number) reads of an artifact.
 
-        parts: the names of the run's shards, and of its detectors, as {"shard": [...], "detector": [...]}.
+        parts: the names of the run's shards, and of the run's detectors, as {"shard": [...], "detector": [...]}.
 
         Raises UserError naming the rule to run where a manifest is missing.
         """
         stage, per = producer(artifact)
         wanted = [shard] if per == "shard" and shard != "all" else None
-        found = []
+        manifests = []
         whole = per == "run" or self.manifest_path(stage, "all").exists()
         names = ["all"] if whole else wanted or parts[per]
         for name in names:
@@ -105,16 +105,16 @@ class Run:
                 raise UserError(
                     f"{self.manifest_path(stage, name)} is missing: run `snakemake --cores all --until {stage}` first"
                 )
-            found.append(manifest)
-        return found
+            manifests.append(manifest)
+        return manifests
 
 
 def outputs_among(manifests: list[Manifest], artifact: str, shard: str) -> list[Output]:
     """The files of an artifact in manifests that a job of `shard` ("all" or a number) reads."""
     wanted = [shard] if producer(artifact)[1] == "shard" and shard != "all" else None
-    found = [output for manifest in manifests for output in manifest.outputs if output.artifact == artifact]
-    found = [output for output in found if "/_" not in output.path]
-    return [output for output in found if wanted is None or output.shard in wanted]
+    outputs = [output for manifest in manifests for output in manifest.outputs if output.artifact == artifact]
+    outputs = [output for output in outputs if "/_" not in output.path]
+    return [output for output in outputs if wanted is None or output.shard in wanted]
 
 
 def action_key(stage: str, fingerprint: str, params: dict, inputs: dict) -> str:

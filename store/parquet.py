@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 
 class SchemaError(ValueError):
-    """A row that does not fit its table."""
+    """A row that does not fit the table."""
 
 
 class TableWriter:
@@ -19,7 +19,7 @@ class TableWriter:
         self.schema, self.row_group = schema, row_group
         self.rows = 0
         self._buffer: list[dict] = []
-        self._whole = schema.empty_table()
+        self._waiting = schema.empty_table()
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", store_schema=True)
 
     def add(self, **row) -> None:
@@ -41,8 +41,8 @@ class TableWriter:
             raise SchemaError(f"a table does not fit the schema: {error}") from error
         self._flush()
         self.rows += len(table)
-        self._whole = pa.concat_tables([self._whole, table])
-        self._write(len(self._whole) - len(self._whole) % self.row_group)
+        self._waiting = pa.concat_tables([self._waiting, table])
+        self._write(len(self._waiting) - len(self._waiting) % self.row_group)
 
     def _flush(self) -> None:
         """Rows that were added one by one join those that wait to be written."""
@@ -53,14 +53,14 @@ class TableWriter:
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise SchemaError(f"a row does not fit the table's schema: {error}") from error
         self._buffer = []
-        self._whole = pa.concat_tables([self._whole, pa.table(columns, schema=self.schema)])
-        self._write(len(self._whole) - len(self._whole) % self.row_group)
+        self._waiting = pa.concat_tables([self._waiting, pa.table(columns, schema=self.schema)])
+        self._write(len(self._waiting) - len(self._waiting) % self.row_group)
 
     def _write(self, rows: int) -> None:
         """Write so many of the waiting rows."""
         if rows:
-            self._writer.write_table(self._whole.slice(0, rows).combine_chunks(), row_group_size=self.row_group)
-            self._whole = self._whole.slice(rows).combine_chunks()
+            self._writer.write_table(self._waiting.slice(0, rows).combine_chunks(), row_group_size=self.row_group)
+            self._waiting = self._waiting.slice(rows).combine_chunks()
 
     def _column(self, field: pa.Field) -> pa.Array:
         array = pa.array([row[field.name] for row in self._buffer], type=field.type)
@@ -72,13 +72,8 @@ class TableWriter:
     def close(self) -> None:
         """Write what is left; closing twice does no harm."""
         self._flush()
-        self._write(len(self._whole))
+        self._write(len(self._waiting))
         self._writer.close()
-
-
-def activation_maps(row: dict) -> np.ndarray:
-    """The maps of a row of `gradcam`, [G, height, width] float32; their maximum over G is Phi (OVIS, Eq. 4)."""
-    return row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"])
 
 
 def read_rows(paths: Iterable[Path], columns: list[str] | None = None, batch: int = 256) -> Iterator[dict]:

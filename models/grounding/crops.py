@@ -1,4 +1,4 @@
-"""Cutting a box out of a picture with its activation, and putting a predicted mask back (Mask-free OVIS, section 3.3)."""
+"""Cutting a box out of a picture with its activation, and putting a predicted mask back (Mask-free OVIS, 3.3)."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from structures.masks import encode
 
 @dataclass(frozen=True)
 class Crop:
-    """pixels: 3 x side x side float32 in 0..1; activation: side x side float32; inside: side x side bool, where the crop
-    shows the box; window: x0, y0, x1, y1 in whole pixels of the picture that the crop shows; box: the same of the box,
-    inside the window; size: height, width of the picture; phi: the activation at the window's own resolution."""
+    """pixels: 3 x side x side float32 in 0..1; activation: side x side float32; inside: side x side bool, where the
+    crop shows the box; window: x0, y0, x1, y1 in whole pixels of the picture that the crop shows; box: the same of the
+    box, inside the window; size: height, width of the picture; phi: the activation at the window's own resolution."""
 
     pixels: np.ndarray
     activation: np.ndarray

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.vision_language.interface import VisionLanguageModel
+
 
 def gradcam(
-    model,
+    model: VisionLanguageModel,
     images: Tensor,
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -23,7 +25,7 @@ def gradcam(
 ) -> Tensor:
     """Activation of every patch for every token.
 
-    model: an ALBEF, or anything with its interface; images: [batch, 3, image_size, image_size], normalised;
+    model: a VisionLanguageModel; images: [batch, 3, image_size, image_size], normalised;
     input_ids, attention_mask: [batch, tokens]; layer: one cross-attention layer, or several whose maps are summed.
 
     score "itm": S is the match logit, as published. score "mlm": S is the log-likelihood of `target_ids` [batch,
@@ -38,7 +40,7 @@ def gradcam(
 
 
 def gradcam_encoded(
-    model,
+    model: VisionLanguageModel,
     image: Tensor,
     text: Tensor,
     attention_mask: Tensor,
@@ -63,11 +65,10 @@ def gradcam_encoded(
         elif score == "mlm":
             if target_ids is None:
                 raise ValueError("score 'mlm' needs target_ids, the tokens behind the masks")
-            wanted = target_ids >= 0
-            log_probs = (
-                model.token_log_probs(fused).float().gather(-1, target_ids.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-            )
-            total = (log_probs * wanted).sum()
+            asked = target_ids >= 0
+            log_probs = model.token_log_probs(fused).float()
+            log_probs = log_probs.gather(-1, target_ids.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            total = (log_probs * asked).sum()
         else:
             raise ValueError(f"score {score!r}: itm or mlm")
         gradients = torch.autograd.grad(total, [weights[i] for i in layers])
@@ -94,9 +95,9 @@ def mask_activated(images: Tensor, maps: Tensor, threshold: float = 0.5) -> Tens
 
 
 def iterative_gradcam(
-    model,
+    model: VisionLanguageModel,
     images: Tensor,
-    picture: Tensor,
+    image_index: Tensor,
     input_ids: Tensor,
     attention_mask: Tensor,
     nouns: Tensor,
@@ -111,9 +112,9 @@ def iterative_gradcam(
 ) -> tuple[Tensor, Tensor]:
     """The G activation maps of Eq. 4 for a batch of pairs (image, noun).
 
-    images: [pictures, 3, size, size], normalised; picture: [batch], which of them is each pair's; nouns: [batch, tokens]
-    bool, the noun's word pieces; mask_id: what stands in their place for score "mlm"; together: pairs of one picture
-    are masked together (`masking: image`), else each pair masks its own copy. A picture is encoded once as long as its
+    images: [pictures, 3, size, size], normalised; image_index: [batch], which of them is each pair's; nouns: [batch,
+    tokens] bool, the noun's word pieces; mask_id: what stands in their place for score "mlm"; together: pairs of one
+    picture are masked together (`masking: image`), else each pair masks a copy. A picture is encoded once as long as
     pairs share it: at the first iteration, and at all of them if masked together; `chunk` pictures at a time, the last
     ones filled up, so that a picture's numbers never depend on how many there are.
 
@@ -128,7 +129,7 @@ def iterative_gradcam(
         text = model.encode_text(ids, attention_mask)
     maps, logits = [], []
     for iteration in range(iterations):
-        image = _encode(model, images, chunk or len(images))[picture]
+        image = _encode(model, images, chunk or len(images))[image_index]
         by_token, logit = gradcam_encoded(model, image, text, attention_mask, layers, score=score, target_ids=targets)
         noun = normalise((by_token * nouns[:, :, None, None]).sum(1))
         maps.append(noun)
@@ -137,16 +138,17 @@ def iterative_gradcam(
             break
         if together:
             union = torch.zeros(len(images), *noun.shape[1:], dtype=noun.dtype, device=noun.device)
-            noun = union.scatter_reduce(0, picture[:, None, None].expand_as(noun), noun, "amax")
+            noun = union.scatter_reduce(0, image_index[:, None, None].expand_as(noun), noun, "amax")
         else:
-            images, picture = images[picture], torch.arange(len(picture), device=picture.device)
+            images = images[image_index]
+            image_index = torch.arange(len(image_index), device=image_index.device)
         images = mask_activated(images, noun, threshold)
     return torch.stack(maps, 1), torch.stack(logits, 1)
 
 
 @torch.no_grad()
-def _encode(model, images: Tensor, chunk: int) -> Tensor:
-    """Image tokens, `chunk` pictures at a time, the last chunk filled up with its first picture."""
+def _encode(model: VisionLanguageModel, images: Tensor, chunk: int) -> Tensor:
+    """Image tokens, `chunk` pictures at a time, the last chunk filled up with copies of its first one."""
     parts = []
     for part in images.split(chunk):
         full = torch.cat([part, part[:1].expand(chunk - len(part), -1, -1, -1)])

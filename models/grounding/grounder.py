@@ -1,37 +1,53 @@
-"""Pairs (image, noun) to activation maps: word pieces, batches, iterative masking.
+"""Pairs (image, noun) to activation maps (Mask-free OVIS, Eqs. 1 to 4): word pieces, batches, iterative masking.
 
-A pair has text (the caption), spans (characters of the noun), image ([3, size, size] uint8, of the model's image_size)
-and image_id.
+The image of a pair is [3, size, size] uint8, of the model's image_size.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from models.grounding.gradcam import iterative_gradcam
+from models.grounding.pairs import Pair
 from models.pixels import normalise_colours
+from models.vision_language.interface import VisionLanguageModel
 from models.vision_language.tokens import encode, tokens_of_span
 from structures.batches import batches
 
-PARTS = 4  # of a batch that pictures are encoded in, for a batch of pairs has fewer pictures
+PARTS = 4  # in which the pictures of a batch are encoded: a batch of pairs has fewer pictures
 
 
 class Grounder:
     """GradCAM with iterative masking over pairs, in padded batches of one size so that a pair's map is its own.
 
-    Of a batch smaller than `batch` the rest is filled with copies of its first pair: the same kernels then run
-    whatever the neighbours, and results depend neither on shards nor on order.
+    model, tokenizer: of models.vision_language.interface; layers: the cross-attention layers that are summed; score:
+    "itm" or "mlm"; masking: "pair", each pair masks its own copy of the picture, or "image", the pairs of a picture
+    mask it together; iterations: G of Eq. 4; threshold: of the activation that is masked, in 0..1; batch: pairs at
+    once; device: where, as torch names it. Of a batch smaller than `batch` the rest is filled with copies of the first
+    pair: the same kernels then run whatever the neighbours, and results depend neither on shards nor on order.
     """
 
-    def __init__(self, model, tokenizer, *, layers, score, masking, iterations, threshold, batch, device):
+    def __init__(
+        self,
+        model: VisionLanguageModel,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        layers: Sequence[int],
+        score: str,
+        masking: str,
+        iterations: int,
+        threshold: float,
+        batch: int,
+        device: str,
+    ):
         self.model, self.tokenizer, self.device, self.batch = model.to(device), tokenizer, device, batch
         self._by_image = masking == "image"
-        self._options = {"layers": tuple(layers), "score": score, "iterations": iterations, "threshold": threshold}
-        self._options["mask_id"] = tokenizer.mask_token_id
+        self._layers, self._score, self._iterations, self._threshold = tuple(layers), score, iterations, threshold
 
-    def tokens(self, pair) -> torch.Tensor | None:
+    def tokens(self, pair: Pair) -> Tensor | None:
         """[max_tokens] bool, the noun's word pieces; None where the tokenizer cut the noun away."""
         offsets = encode(self.tokenizer, [pair.text])[2][0]
         positions = [i for start, end in pair.spans for i in tokens_of_span(offsets, start, end)]
@@ -41,11 +57,13 @@ class Grounder:
         marked[positions] = True
         return marked
 
-    def ground(self, pairs: Iterable[tuple[Any, torch.Tensor]]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        """Each pair with its maps (G x h x w float32, 0..1) and match logits (G float32), in order."""
-        whole = (
-            (lambda item: item[0].image_id) if self._by_image else None
-        )  # with one mask a picture, its pairs stay together
+    def ground(self, pairs: Iterable[tuple[Pair, Tensor]]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+        """Each pair with the maps (G x h x w float32, 0..1) and match logits (G float32), in order.
+
+        pairs: with the noun's word pieces, as `tokens` marks them.
+        """
+        # with one mask a picture, the pairs of a picture stay together
+        whole = (lambda marked: marked[0].image_id) if self._by_image else None
         for chunk in batches(pairs, self.batch, whole=whole):
             full = chunk + [chunk[0]] * (-len(chunk) % self.batch)
             ids, mask, _ = encode(self.tokenizer, [pair.text for pair, _ in full])
@@ -59,9 +77,13 @@ class Grounder:
                 ids.to(self.device),
                 mask.to(self.device),
                 torch.stack([nouns for _, nouns in full]).to(self.device),
+                layers=self._layers,
+                score=self._score,
+                mask_id=self.tokenizer.mask_token_id,
+                iterations=self._iterations,
+                threshold=self._threshold,
                 together=self._by_image,
                 chunk=max(1, self.batch // PARTS),
-                **self._options,
             )
-            for (pair, _), map_, logit in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
-                yield pair, map_, logit
+            for (pair, _), pair_maps, pair_logits in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
+                yield pair, pair_maps, pair_logits

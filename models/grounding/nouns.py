@@ -11,7 +11,7 @@ _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _BETWEEN = re.compile(r"[^a-z0-9']+")
 _QUOTES = re.compile(r"(?<![a-z0-9])'|'(?![a-z])")  # that are not inside a word
 _SPACED = bytes(code if chr(code).isalnum() or chr(code) == "'" else 32 for code in range(256))
-_new = tuple.__new__  # a Mention without the call of its own constructor
+_new = tuple.__new__  # a Mention without the call of a constructor in Python
 
 
 def _set(words: str) -> frozenset[str]:
@@ -27,9 +27,9 @@ _COLOURS = _set("red green blue yellow black white brown purple pink gray grey s
 _SHADES = _set("bright dark light pale burnt deep neon vivid color colour painted colored coloured wearing dyed")
 _OF_BEING = {"in", "is", "are", "was", "were", "looks", "turned"}
 _AFTER_A_NOUN = _set(
-    """a an the and or on in at with is are was were sits sit stands lies lay to from by next near beside behind under of
-    for that which it its while as has have hangs rests inside outside over above below against between among who whose
-    being cut sliced peeled placed split half halves this these up down out off there one two three"""
+    """a an the and or on in at with is are was were sits sit stands lies lay to from by next near beside behind under
+    of for that which it its while as has have hangs rests inside outside over above below against between among who
+    whose being cut sliced peeled placed split half halves this these up down out off there one two three"""
 )
 _THINGS_IN_ING = _set("building ceiling railing clothing awning painting ring wing string king sling lighting")
 _BEFORE_A_VERB = _set("to who not will would can could should may might must they we i you he she")
@@ -80,8 +80,8 @@ class NounFinder:
             plurals = {name: _plurals(engine, name) for name in names}
             every = set().union(*plurals.values())
             for name in names:
-                own_plural = name in plurals[name]  # scissors: one pair unless told otherwise
-                self._phrases.setdefault(_words(name), (category, name in every and not own_plural))
+                unchanged = name in plurals[name]  # scissors: one pair, unless a number says otherwise
+                self._phrases.setdefault(_words(name), (category, name in every and not unchanged))
             for plural in sorted(every - set(names)):
                 self._phrases.setdefault(_words(plural), (category, True))
         self._phrases.pop((), None)
@@ -121,7 +121,7 @@ class NounFinder:
             spaced = _QUOTES.sub(_blank, spaced).replace("'s ", "   ")
         words = spaced.split()
         first_words, plain = self._longest, self._plain
-        found: list[Mention] = []
+        mentions: list[Mention] = []
         i, free, place = -1, 0, 0
         for word in [word for word in words if word in first_words]:
             i = words.index(word, i + 1)
@@ -140,11 +140,11 @@ class NounFinder:
                 if category is None or self._only_looks_so(spaced, lower, words, i, length, place):
                     continue
             count = _count(words[max(0, i - _FILLERS) : i]) if plural else 1
-            found.append(_new(Mention, (category, text[start:place], start, place, count)))
-        return found
+            mentions.append(_new(Mention, (category, text[start:place], start, place, count)))
+        return mentions
 
     def _longest_phrase(self, words: list[str], i: int) -> tuple[tuple[str | None, bool], int]:
-        """The longest phrase that starts at words[i], as (category or None, whether a plural), and its number of words."""
+        """The longest phrase that starts at words[i], as (category or None, whether a plural), and how many words."""
         for length in range(min(self._longest[words[i]], len(words) - i), 0, -1):
             hit = self._phrases.get(tuple(words[i : i + length]))
             if hit:

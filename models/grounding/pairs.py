@@ -1,18 +1,13 @@
 """The pairs (image, noun) that are grounded: of each image and category the first caption that names it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from sources.images import ImageError, picture_or_fault
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One noun of one picture. image: what `prepare` made of the picture; spans: characters of the noun in the caption."""
+    """One noun of one picture. text: the caption; spans: characters of the noun in it; image: what the caller prepared
+    of the picture, one object for all pairs of the picture."""
 
     image_id: str
     category: str
@@ -22,17 +17,11 @@ class Pair:
     image: Any
 
 
-def named_pairs(
-    root: Path, path: str, nouns: list[dict], prepare: Callable[[np.ndarray], Any]
-) -> list[Pair] | ImageError:
-    """The pairs of one image in the order of their categories, or the picture's fault.
+def named_pairs(nouns: list[dict], image: Any) -> list[Pair]:
+    """The pairs of one image, in the order of their categories.
 
-    path: of the picture below root; nouns: the image's rows of that table; prepare: takes the picture, height x width x 3
-    uint8, once for all of its pairs.
+    nouns: the image's rows of the table nouns, at least one; image: what the caller prepared of the picture.
     """
-    image = picture_or_fault(root, path, prepare)
-    if isinstance(image, ImageError):
-        return image
     spans: dict[str, dict[str, list]] = {}
     for row in nouns:
         spans.setdefault(row["category"], {}).setdefault(row["caption_id"], []).append((row["start"], row["end"]))

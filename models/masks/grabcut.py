@@ -8,12 +8,16 @@ GrabCut (Rother et al., 2004). A pixel a with neighbours b takes the label that 
     w(a, b) = s |a - b|^-1/2 exp(-|colour(a) - colour(b)|^2 / 2 beta),   beta the crop's mean
 
 by mean field (Kraehenbuehl and Koltun, 2011), whose steps are the same for every crop. What differs from GrabCut: the
-prior U comes from the activation (the foreground points of Mask-free OVIS, Eq. 7): the most activated part of the box is
-object, the rest the likelier the more activated; what is outside the box is ground.
+prior U comes from the activation (the foreground points of Mask-free OVIS, Eq. 7): the most activated part of the box
+is object, the rest the likelier the more activated; what is outside the box is ground.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from models.grounding.crops import Crop, lab_colours
+from models.masks.interface import full_batch
 
 _CERTAIN = 10.0  # a logit
 _NOISE = 2e-4  # variance added to every mixture component
@@ -22,13 +26,42 @@ _REACH = (1, 2, 4)  # pixels between neighbours
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
+def outline(
+    crops: list[Crop],
+    rngs: list[np.random.Generator],
+    *,
+    batch: int,
+    device: str,
+    seed_fraction: float,
+    activation_logit: float,
+    smoothness: float,
+    position: float,
+    components: int,
+    rounds: int,
+    sweeps: int,
+) -> np.ndarray:
+    """See models.masks.interface; nothing is random. The options: see cut_out."""
+    columns = zip(*((lab_colours(crop.pixels), crop.activation, crop.inside) for crop in crops))
+    probabilities = cut_out(
+        *full_batch(*columns, batch=batch, device=device),
+        seed_fraction=seed_fraction,
+        activation_logit=activation_logit,
+        smoothness=smoothness,
+        position=position,
+        components=components,
+        rounds=rounds,
+        sweeps=sweeps,
+    )
+    return probabilities[: len(crops)].cpu().numpy()
+
+
 def cut_out(
     colours: Tensor,
     activation: Tensor,
     inside: Tensor,
     *,
-    seeds: float,
-    trust: float,
+    seed_fraction: float,
+    activation_logit: float,
     smoothness: float,
     position: float,
     components: int,
@@ -38,28 +71,27 @@ def cut_out(
     """Object probabilities [crops, side, side], zero outside the box.
 
     colours: [crops, 3, side, side] float32, CIE Lab over 100; activation: [crops, side, side], at least 0; inside:
-    [crops, side, side] bool, the box within the crop; seeds: share of the box, the most activated, that is object;
-    trust: logit between the box's most and least activated pixel; smoothness: s of w; position: weight of a pixel's place
-    (the crop is as wide as 1) beside its colour; components: of each mixture; rounds: how often mixtures and labels are
-    fitted; sweeps: mean-field steps a round.
+    [crops, side, side] bool, the box within the crop; seed_fraction: of the box, the most activated, that is object;
+    activation_logit: between the box's most and least activated pixel; smoothness: s of w; position: weight of a
+    pixel's place (the crop is as wide as 1) beside its colour; components: of each mixture; rounds: how often mixtures
+    and labels are fitted; sweeps: mean-field steps a round.
     """
-    prior, start = _prior(activation, inside, seeds, trust)
+    prior, foreground = _prior(activation, inside, seed_fraction, activation_logit)
     pixels = colours.flatten(2).transpose(1, 2)
     places = position * _places(colours.shape[-1], colours.device).expand(len(pixels), -1, -1)
     values = torch.cat([pixels - pixels.mean(1, keepdim=True), places], -1)
     terms, d = _quadratic_terms(values), values.shape[-1]
     links = _links(colours, smoothness)
     box = inside.flatten(1)
-    object_ = start
     for _ in range(rounds):
-        likelihood = _log_likelihood(terms, d, object_ * box + 1e-4, components)
-        likelihood -= _log_likelihood(terms, d, 1 - object_ + 1e-4, components)
+        likelihood = _log_likelihood(terms, d, foreground * box + 1e-4, components)
+        likelihood -= _log_likelihood(terms, d, 1 - foreground + 1e-4, components)
         unary = prior + likelihood.clamp(-_CERTAIN, _CERTAIN)
-        object_ = _mean_field(unary.view_as(activation), inside, links, sweeps).flatten(1)
-    return object_.view_as(activation)
+        foreground = _mean_field(unary.view_as(activation), inside, links, sweeps).flatten(1)
+    return foreground.view_as(activation)
 
 
-def _prior(activation: Tensor, inside: Tensor, seeds: float, trust: float) -> tuple[Tensor, Tensor]:
+def _prior(activation: Tensor, inside: Tensor, seed_fraction: float, activation_logit: float) -> tuple[Tensor, Tensor]:
     """Logits [crops, pixels] of being object, and the probabilities that the first mixtures are fitted with."""
     depth = _depth(inside)
     box = inside.flatten(1)
@@ -69,7 +101,8 @@ def _prior(activation: Tensor, inside: Tensor, seeds: float, trust: float) -> tu
     rank = torch.empty_like(values).scatter_(1, order, place)
     count = box.sum(1, keepdim=True)
     rank = ((rank - (values.shape[1] - count)) / count.clamp(min=1)).clamp(0, 1)
-    prior = trust * (rank - 0.5) + _FRAME * (2 * depth.flatten(1) - 1) + _CERTAIN * (rank > 1 - seeds)
+    prior = activation_logit * (rank - 0.5) + _FRAME * (2 * depth.flatten(1) - 1)
+    prior = prior + _CERTAIN * (rank > 1 - seed_fraction)
     return prior.masked_fill(~box, -2 * _CERTAIN), (prior + 2).sigmoid() * box
 
 
@@ -160,12 +193,12 @@ def _links(colours: Tensor, smoothness: float) -> list[tuple[tuple, tuple, Tenso
 
 def _mean_field(unary: Tensor, inside: Tensor, links: list, sweeps: int) -> Tensor:
     """Object probabilities [crops, side, side], from those of the pixels alone, neighbours counting more each sweep."""
-    object_ = unary.sigmoid() * inside
+    foreground = unary.sigmoid() * inside
     for sweep in range(sweeps):
-        label = 2 * object_ - 1
+        label = 2 * foreground - 1
         pull = torch.zeros_like(label)
         for here, there, weight in links:
             pull[here] += weight * label[there]
             pull[there] += weight * label[here]
-        object_ = (unary + (sweep + 1) / sweeps * pull).sigmoid() * inside
-    return object_
+        foreground = (unary + (sweep + 1) / sweeps * pull).sigmoid() * inside
+    return foreground

@@ -5,11 +5,45 @@
 Many crops train at once: a crop is a group of the convolutions, so each trains as it would alone.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.grounding.crops import Crop
+from models.masks.interface import full_batch
+
 MOMENTUM = 0.9
+
+
+def outline(
+    crops: list[Crop],
+    rngs: list[np.random.Generator],
+    *,
+    batch: int,
+    device: str,
+    channels: int,
+    steps: int,
+    lr: float,
+    foreground: float,
+    background: str,
+    background_share: float,
+    points: int,
+) -> np.ndarray:
+    """See models.masks.interface. points: Z of Eq. 7, drawn from either part; the other options: see segment_crops."""
+    normal = [rng.standard_normal(weight_count(channels), dtype=np.float32) for rng in rngs]
+    uniform = [rng.random((2, points), dtype=np.float32) for rng in rngs]
+    pixels, activation = [crop.pixels for crop in crops], [crop.activation for crop in crops]
+    probabilities = segment_crops(
+        *full_batch(pixels, activation, normal, uniform, batch=batch, device=device),
+        channels=channels,
+        steps=steps,
+        lr=lr,
+        foreground=foreground,
+        background=background,
+        background_share=background_share,
+    )
+    return probabilities[: len(crops)].cpu().numpy()
 
 
 def initial_weights(normal: Tensor, channels: int) -> list[Tensor]:
@@ -17,16 +51,17 @@ def initial_weights(normal: Tensor, channels: int) -> list[Tensor]:
 
     Returns [crops * channels, 3, 3, 3], [crops * channels, channels, 3, 3] and [crops, channels, 1, 1].
     """
-    weights = []
-    for out, inside, side in _shapes(channels):
-        part, normal = normal.split([out * inside * side * side, normal.shape[1] - out * inside * side * side], dim=1)
-        weights.append(part.reshape(-1, inside, side, side) * (2 / (inside * side * side)) ** 0.5)
-    return weights
+    shapes = _shapes(channels)
+    layers = normal.split([out * fan * side * side for out, fan, side in shapes], dim=1)
+    return [
+        layer.reshape(-1, fan, side, side) * (2 / (fan * side * side)) ** 0.5
+        for layer, (_, fan, side) in zip(layers, shapes)
+    ]
 
 
 def weight_count(channels: int) -> int:
     """Numbers that a crop's network starts from."""
-    return sum(out * inside * side * side for out, inside, side in _shapes(channels))
+    return sum(out * fan * side * side for out, fan, side in _shapes(channels))
 
 
 def _shapes(channels: int) -> list[tuple[int, int, int]]:
@@ -88,22 +123,22 @@ def segment_crops(
     """
     side = crops.shape[-1]
     values = activation.flatten(1)
-    fore = ranked_points(values, foreground, uniform.shape[2], uniform[:, 0])
-    outer = -values if background == "least" else frame_values(side, crops.device).expand_as(values)
-    back = ranked_points(outer, background_share, uniform.shape[2], uniform[:, 1])
-    points = torch.cat([fore, back], 1)
+    object_points = ranked_points(values, foreground, uniform.shape[2], uniform[:, 0])
+    ground_values = -values if background == "least" else frame_values(side, crops.device).expand_as(values)
+    ground_points = ranked_points(ground_values, background_share, uniform.shape[2], uniform[:, 1])
+    points = torch.cat([object_points, ground_points], 1)
     target = torch.zeros(points.shape, device=crops.device)
-    target[:, : fore.shape[1]] = 1
+    target[:, : object_points.shape[1]] = 1
     pixels = _normalise(crops.reshape(1, -1, side, side))
     weights = [w.requires_grad_() for w in initial_weights(normal, channels)]
-    speed = [torch.zeros_like(w) for w in weights]
+    velocities = [torch.zeros_like(w) for w in weights]
     with torch.enable_grad():
         for _ in range(steps):
             logits = forward(pixels, weights).gather(1, points)
             loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum()
             gradients = torch.autograd.grad(loss, weights)
             with torch.no_grad():
-                for w, v, g in zip(weights, speed, gradients):
+                for w, v, g in zip(weights, velocities, gradients):
                     v.mul_(MOMENTUM).add_(g)
                     w.sub_(lr * v)
     with torch.no_grad():

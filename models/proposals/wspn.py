@@ -1,6 +1,6 @@
-"""The weakly-supervised proposal network (Mask-free OVIS, Eq. 5): two branches over pooled proposals, image labels only.
+"""The weakly-supervised proposal network (Mask-free OVIS, Eq. 5): two branches over proposals, image labels only.
 
-W = softmax over classes (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
+W = softmax over categories (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
 L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
 """
 
@@ -22,12 +22,12 @@ _CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
 class WSPN(nn.Module):
     """Backbone, RoI pooling, two fully connected layers, and the classification, detection and regression branches.
 
-    weights: of the pretrained backbone, None to start from nothing or to load the whole network afterwards; frozen:
-    see build_backbone.
+    categories: how many base categories; weights: of the pretrained backbone, None to start from nothing or to load the
+    whole network afterwards; frozen: see build_backbone.
     """
 
     def __init__(
-        self, *, backbone: str, classes: int, hidden: int, min_size: int, weights: dict | None = None, frozen=True
+        self, *, backbone: str, categories: int, hidden: int, min_size: int, weights: dict | None = None, frozen=True
     ):
         super().__init__()
         self.transform = GeneralizedRCNNTransform(min_size, 4 * min_size, COLOUR_MEAN, COLOUR_STD, size_divisible=16)
@@ -41,15 +41,15 @@ class WSPN(nn.Module):
             nn.Linear(hidden, hidden),
             nn.ReLU(),
         )
-        self.classification = nn.Linear(hidden, classes)
-        self.detection = nn.Linear(hidden, classes)
+        self.classification = nn.Linear(hidden, categories)
+        self.detection = nn.Linear(hidden, categories)
         self.regression = nn.Linear(hidden, 4)
         for branch, deviation in ((self.classification, 0.01), (self.detection, 0.01), (self.regression, 0.001)):
             nn.init.normal_(branch.weight, std=deviation)
             nn.init.zeros_(branch.bias)
 
     def forward(self, images: list[Tensor], boxes: list[Tensor]) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Per image (W_cls [N, classes], W_det [N, classes], box offsets [N, 4]), all before any softmax.
+        """Per image (W_cls [N, categories], W_det [N, categories], box offsets [N, 4]), all before any softmax.
 
         images: [3, h, w] float32 in 0..1, of any size; boxes: [N, 4] xyxy, pixels of the image.
         """
@@ -63,64 +63,83 @@ class WSPN(nn.Module):
 
 
 def proposal_weights(classification: Tensor, detection: Tensor) -> Tensor:
-    """W of Eq. 5, [N, classes]: every column sums to at most 1."""
+    """W of Eq. 5, [N, categories]: every column sums to at most 1."""
     return classification.softmax(1) * detection.softmax(0)
 
 
 def classification_loss(weights: Tensor, labels: Tensor) -> Tensor:
-    """First term of Eq. 5. weights: [N, classes]; labels: [classes] 0 or 1."""
+    """First term of Eq. 5. weights: [N, categories]; labels: [categories] 0 or 1."""
     p = weights.sum(0).clamp(1e-6, 1 - 1e-6)
     return F.binary_cross_entropy(p, labels, reduction="sum")
 
 
-def pseudo_targets(boxes: Tensor, weights: Tensor, labels: Tensor, *, most: int, overlap: float) -> Tensor:
-    """For each proposal the index of the proposal it is drawn to, -1 for none.
+def pseudo_targets(boxes: Tensor, weights: Tensor, labels: Tensor, *, per_category: int, overlap: float) -> Tensor:
+    """For each proposal the index of the proposal that it is regressed toward, -1 for none: [N] int64.
 
-    Of each present class the `most` highest-scoring proposals that don't overlap (IoU up to 0.3) are targets; any
-    other proposal with IoU of at least `overlap` to one of them is drawn to the one it overlaps most.
+    boxes: [N, 4] xyxy; weights: W of Eq. 5, [N, categories]; labels: [categories] 0 or 1. Of each present category the
+    `per_category` highest-scoring proposals that don't overlap (IoU up to 0.3) are targets; any other proposal with IoU
+    of at least `overlap` to one of them is regressed toward the one that it overlaps most.
     """
-    chosen: list[Tensor] = []
-    for c in labels.nonzero().flatten().tolist():
-        chosen.append(nms(boxes, weights[:, c], 0.3)[:most])
-    result = torch.full((len(boxes),), -1, dtype=torch.long, device=boxes.device)
-    if chosen:
-        targets = torch.cat(chosen).unique()
-        best, which = box_iou(boxes, boxes[targets]).max(1)
-        result = torch.where(best >= overlap, targets[which], result)
-        result[targets] = -1
-    return result
+    best: list[Tensor] = []
+    for category in labels.nonzero().flatten().tolist():
+        best.append(nms(boxes, weights[:, category], 0.3)[:per_category])
+    target_index = torch.full((len(boxes),), -1, dtype=torch.long, device=boxes.device)
+    if best:
+        targets = torch.cat(best).unique()
+        iou, nearest = box_iou(boxes, boxes[targets]).max(1)
+        target_index = torch.where(iou >= overlap, targets[nearest], target_index)
+        target_index[targets] = -1
+    return target_index
 
 
 def regression_loss(boxes: Tensor, offsets: Tensor, target_index: Tensor) -> Tensor:
-    """Second term of Eq. 5: smooth L1 between predicted and wanted offsets, over N proposals."""
-    drawn = target_index >= 0
-    if not drawn.any():
-        return offsets.sum() * 0
-    wanted = _CODER.encode([boxes[target_index[drawn]]], [boxes[drawn]])[0]
-    return F.smooth_l1_loss(offsets[drawn], wanted, reduction="sum") / len(boxes)
+    """Second term of Eq. 5: smooth L1 between predicted and wanted offsets, over N proposals.
 
-
-def wspn_loss(outputs, boxes: list[Tensor], labels: Tensor, *, targets: int, overlap: float, regression_weight: float):
-    """Eq. 5 over a batch: (classification, regression), each the mean over images. labels: [batch, classes] 0 or 1."""
-    first, second = [], []
-    for (classification, detection, offsets), box, label in zip(outputs, boxes, labels):
-        weights = proposal_weights(classification, detection)
-        first.append(classification_loss(weights, label))
-        index = pseudo_targets(box, weights.detach(), label, most=targets, overlap=overlap)
-        second.append(regression_loss(box, offsets, index))
-    return torch.stack(first).mean(), regression_weight * torch.stack(second).mean()
-
-
-def propose(boxes: Tensor, detection: Tensor, offsets: Tensor, *, height: int, width: int, nms_iou: float, top_k: int):
-    """The best proposals of an image: regressed, ranked by the detection branch over all classes, top K after NMS.
-
-    boxes, offsets: [N, 4]; detection: [N, classes]. Returns [K, 4] xyxy inside the image, and [K] scores in 0..1,
-    descending: the geometric mean over all classes of the box's share of W_det. The largest share of any one class
-    finds fewer objects of classes never named: a part that tells one base class well outdoes whole unknown objects.
+    boxes, offsets: [N, 4]; target_index: [N], see pseudo_targets.
     """
-    moved = clip_boxes_to_image(_CODER.decode(offsets, [boxes]).squeeze(1), (height, width))
+    regressed = target_index >= 0
+    if not regressed.any():
+        return offsets.sum() * 0
+    wanted = _CODER.encode([boxes[target_index[regressed]]], [boxes[regressed]])[0]
+    return F.smooth_l1_loss(offsets[regressed], wanted, reduction="sum") / len(boxes)
+
+
+def wspn_loss(
+    outputs: list[tuple[Tensor, Tensor, Tensor]],
+    boxes: list[Tensor],
+    labels: Tensor,
+    *,
+    targets: int,
+    overlap: float,
+    regression_weight: float,
+) -> tuple[Tensor, Tensor]:
+    """Eq. 5 over a batch: (classification, regression), each the mean over images.
+
+    outputs: of WSPN; boxes: [N, 4] of each image; labels: [batch, categories] 0 or 1; targets: how many of each present
+    category, and overlap: see pseudo_targets; regression_weight: of the second term.
+    """
+    classification_losses, regression_losses = [], []
+    for (classification, detection, offsets), image_boxes, image_labels in zip(outputs, boxes, labels):
+        weights = proposal_weights(classification, detection)
+        classification_losses.append(classification_loss(weights, image_labels))
+        index = pseudo_targets(image_boxes, weights.detach(), image_labels, per_category=targets, overlap=overlap)
+        regression_losses.append(regression_loss(image_boxes, offsets, index))
+    return torch.stack(classification_losses).mean(), regression_weight * torch.stack(regression_losses).mean()
+
+
+def propose(
+    boxes: Tensor, detection: Tensor, offsets: Tensor, *, height: int, width: int, nms_iou: float, top_k: int
+) -> tuple[Tensor, Tensor]:
+    """The best proposals of an image: regressed, ranked by the detection branch over all categories, top K after NMS.
+
+    boxes, offsets: [N, 4]; detection: [N, categories]. Returns [K, 4] xyxy inside the image, and [K] scores in 0..1,
+    descending: the geometric mean over all categories of the box's share of W_det. The largest share of any one
+    category finds fewer objects of categories never named: a part that tells one base category well outdoes whole
+    unknown objects.
+    """
+    proposals = clip_boxes_to_image(_CODER.decode(offsets, [boxes]).squeeze(1), (height, width))
     scores = detection.log_softmax(0).mean(1).exp()
-    whole = remove_small_boxes(moved, 1.0)
-    moved, scores = moved[whole], scores[whole]
-    kept = nms(moved, scores, nms_iou)[:top_k]
-    return moved[kept], scores[kept]
+    large_enough = remove_small_boxes(proposals, 1.0)
+    proposals, scores = proposals[large_enough], scores[large_enough]
+    best = nms(proposals, scores, nms_iou)[:top_k]
+    return proposals[best], scores[best]

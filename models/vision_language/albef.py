@@ -1,30 +1,23 @@
 """ALBEF (Li et al., 2021): image encoder, text encoder, fusion layers and heads, with the published tensor names.
 
-A VisionLanguageModel (models/vision_language.py): the one that both papers' pseudo-labels come from.
+A VisionLanguageModel (models/vision_language/interface.py): the one that both papers' pseudo-labels come from.
 """
 
-import json
-import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
+from models.vision_language.albef_checkpoint import CheckpointError, check_fit, published_sizes, read_checkpoint
 from models.vision_language.fusion_bert import BertModel, MaskedLanguageHead
+from models.vision_language.tokens import encode, read_tokenizer
 from models.vision_language.vit import VisionTransformer, resize_position_embeddings
-from structures.errors import UserError
 
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
-
-_MOMENTUM = re.compile(r"^(visual_encoder_m|text_encoder_m|vision_proj_m|text_proj_m|itm_head_m)\.")
-_QUEUES = re.compile(r"^(image_queue|text_queue|queue_ptr|idx_queue|ptr_queue)$")
-
-
-class CheckpointError(UserError):
-    """A checkpoint that can't be an ALBEF: not readable without unpickling code, or tensors that don't fit."""
 
 
 class _TextEncoder(nn.Module):
@@ -124,8 +117,8 @@ class ALBEF(nn.Module):
             return self.visual_encoder(images).to(self.itm_head.weight.dtype)
 
     def vision_to(self, dtype: torch.dtype) -> "ALBEF":
-        """Compute the image encoder's products in another precision, its sums as before: nearly all of the work, and no
-        gradient passes it. What the maps are made of stays as it is."""
+        """Compute the image encoder's products in another precision, sums as before: nearly all of the work, and no
+        gradient passes it. What the maps are computed from stays as it is."""
         self._vision_dtype = dtype
         return self
 
@@ -167,7 +160,7 @@ class ALBEF(nn.Module):
     def from_checkpoint(
         cls,
         path: str | Path,
-        image_size: int,
+        image_size: int | None = None,
         vision_heads: int = 12,
         text_heads: int = 12,
         dtype: torch.dtype | None = None,
@@ -175,24 +168,28 @@ class ALBEF(nn.Module):
         """Read published or fine-tuned weights (.pth, or .safetensors), in evaluation mode.
 
         Sizes are read off the tensors; momentum copies and queues are left out; `text_encoder.` without `bert.` is
-        taken; position embeddings are resized to image_size. Heads can't be read off the tensors: a .safetensors
-        file of this project says them (and image_cls_visible) in its metadata, which then wins over the arguments.
-        A file without a masked-language head gives a model without one. dtype: of the weights, None as in the file,
-        whose pages are then used as they lie on the disk: loading takes no memory of its own.
+        taken. image_size: pixels, to which position embeddings are resized; None for the size that the weights have.
+        Heads can't be read off the tensors: a .safetensors file of this project says them (and image_cls_visible) in
+        its metadata, which then wins over the arguments. A file without a masked-language head gives a model without
+        one. dtype: of the weights, None as in the file, whose pages are then used as they lie on the disk: loading
+        takes no memory.
 
         Raises CheckpointError with the list of tensors that are missing, unknown or ill-shaped.
         """
-        tensors, settings = _read_tensors(Path(path))
-        tensors = _published_names(tensors)
-        sizes = _sizes(tensors, path)
-        sizes |= {"vision_heads": vision_heads, "text_heads": text_heads, "image_size": image_size, **settings}
-        pos = tensors["visual_encoder.pos_embed"]
-        tensors["visual_encoder.pos_embed"] = resize_position_embeddings(pos, image_size // sizes["patch"])
+        tensors, settings = read_checkpoint(Path(path))
+        sizes = published_sizes(tensors, path)
+        sizes |= {"vision_heads": vision_heads, "text_heads": text_heads, **settings}
+        if image_size is not None:
+            sizes["image_size"] = image_size
+        pos_embed = tensors["visual_encoder.pos_embed"]
+        tensors["visual_encoder.pos_embed"] = resize_position_embeddings(
+            pos_embed, sizes["image_size"] // sizes["patch"]
+        )
         tensors.setdefault("text_encoder.bert.embeddings.position_ids", torch.arange(sizes["positions"]).unsqueeze(0))
         tensors.setdefault("temp", torch.tensor(0.07))
         with torch.device("meta"):
             model = cls(**sizes)
-        _check_fit(model.state_dict(), tensors, path)
+        check_fit(model.state_dict(), tensors, path)
         if dtype is not None:
             tensors = {
                 name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
@@ -201,23 +198,37 @@ class ALBEF(nn.Module):
         return model.eval().requires_grad_(False)
 
 
-def load(weights: Path, tokens: Path | None, options) -> tuple[ALBEF, object]:
-    """See models.vision_language.interface. weights: ALBEF.pth, a fine-tuned sibling, or this project's .safetensors."""
-    from models.vision_language.tokens import read_tokenizer
-
-    heads = options.vision_heads, options.text_heads
-    model = ALBEF.from_checkpoint(weights, options.image_size, *heads, torch.float32)
-    if options.precision == "bf16":
+def load(
+    weights: Path,
+    tokens: Path | None,
+    *,
+    image_size: int,
+    max_tokens: int,
+    precision: str,
+    vision_heads: int = 12,
+    text_heads: int = 12,
+) -> tuple[ALBEF, PreTrainedTokenizerFast]:
+    """See models.vision_language.interface. weights: ALBEF.pth, a fine-tuned sibling, or this project's .safetensors;
+    precision: of the image encoder; vision_heads, text_heads: attention heads, unless the weights say."""
+    model = ALBEF.from_checkpoint(weights, image_size, vision_heads, text_heads, torch.float32)
+    if precision == "bf16":
         model.vision_to(torch.bfloat16)
         torch.backends.cuda.matmul.allow_tf32 = True
-    return model, read_tokenizer(weights, tokens, options.max_tokens)
+    return model, read_tokenizer(weights, tokens, max_tokens)
 
 
-def load_text(weights: Path, tokens: Path | None, options):
-    """See models.vision_language.interface: ALBEF's own text projection."""
-    from models.vision_language.tokens import encode
-
-    model, tokenizer = load(weights, tokens, options)
+def load_text(
+    weights: Path,
+    tokens: Path | None,
+    *,
+    max_tokens: int,
+    precision: str,
+    vision_heads: int = 12,
+    text_heads: int = 12,
+) -> Callable[[list[str]], Tensor]:
+    """See models.vision_language.interface: ALBEF's own text projection. vision_heads, text_heads: as for load."""
+    model = ALBEF.from_checkpoint(weights, None, vision_heads, text_heads, torch.float32)
+    tokenizer = read_tokenizer(weights, tokens, max_tokens)
 
     @torch.inference_mode()
     def embed(sentences: list[str]) -> Tensor:
@@ -225,74 +236,3 @@ def load_text(weights: Path, tokens: Path | None, options):
         return model.text_features(model.encode_text(ids, mask)).float()
 
     return embed
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors of a file and the settings in its metadata, if any."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {}).get("cap2mask", "{}")).get("albef", {})
-            return {name: file.get_tensor(name) for name in file.keys()}, settings
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} can't be read as plain weights ({error}); it may need a newer download"
-        ) from error
-    content = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds no table of tensors, neither at its top nor under 'model'")
-    return dict(content), {}
-
-
-def _published_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    named = {}
-    for name, tensor in tensors.items():
-        if _MOMENTUM.match(name) or _QUEUES.match(name):
-            continue
-        if name.startswith("text_encoder.") and not name.startswith(("text_encoder.bert.", "text_encoder.cls.")):
-            name = "text_encoder.bert." + name.removeprefix("text_encoder.")
-        named[name] = tensor
-    return named
-
-
-def _count(tensors: dict[str, Tensor], pattern: str) -> list[int]:
-    return sorted({int(match[1]) for name in tensors if (match := re.match(pattern, name))})
-
-
-def _sizes(tensors: dict[str, Tensor], path: str | Path) -> dict:
-    """The constructor's sizes, as the tensors tell them."""
-    text = "text_encoder.bert."
-    try:
-        width, _, patch, _ = tensors["visual_encoder.patch_embed.proj.weight"].shape
-        crossing = _count(tensors, rf"{re.escape(text)}encoder\.layer\.(\d+)\.crossattention\.")
-        return {
-            "patch": patch,
-            "vision_width": width,
-            "vision_layers": len(_count(tensors, r"visual_encoder\.blocks\.(\d+)\.")),
-            "vision_hidden": tensors["visual_encoder.blocks.0.mlp.fc1.weight"].shape[0],
-            "vocabulary": tensors[f"{text}embeddings.word_embeddings.weight"].shape[0],
-            "positions": tensors[f"{text}embeddings.position_embeddings.weight"].shape[0],
-            "text_width": tensors[f"{text}embeddings.word_embeddings.weight"].shape[1],
-            "text_layers": len(_count(tensors, rf"{re.escape(text)}encoder\.layer\.(\d+)\.")),
-            "fusion_layer": crossing[0],
-            "text_hidden": tensors[f"{text}encoder.layer.0.intermediate.dense.weight"].shape[0],
-            "projection": tensors["vision_proj.weight"].shape[0],
-            "masked_language": "text_encoder.cls.predictions.bias" in tensors,
-        }
-    except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is no ALBEF checkpoint: no usable tensor {error}; wanted is ALBEF.pth or a fine-tuned sibling"
-        ) from error
-
-
-def _check_fit(wanted: dict[str, Tensor], found: dict[str, Tensor], path: str | Path) -> None:
-    faults = [f"missing {name} {tuple(wanted[name].shape)}" for name in wanted if name not in found]
-    faults += [f"unknown {name} {tuple(found[name].shape)}" for name in found if name not in wanted]
-    faults += [
-        f"{name} is {tuple(found[name].shape)}, wanted {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in found and found[name].shape != wanted[name].shape
-    ]
-    if faults:
-        raise CheckpointError(f"{path} does not fit ALBEF in {len(faults)} tensors:\n  " + "\n  ".join(faults))

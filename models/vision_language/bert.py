@@ -1,23 +1,24 @@
 """BERT's input embeddings, averaged over a name's word pieces (XPM, 4: word embeddings from BERT)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from models.vision_language.interface import UnknownModel
+from models.vision_language.interface import ModelError
 
 
-def load_text(weights: Path, tokens: Path | None, options):
-    """See models.vision_language.interface; names go in as they are, so the prompts should be ["{}"]. weights: a folder as
-    transformers saves it (bert-base-uncased)."""
+def load_text(weights: Path, tokens: Path | None, *, max_tokens: int, precision: str) -> Callable[[list[str]], Tensor]:
+    """See models.vision_language.interface; names go in as they are, so the prompts should be ["{}"]. weights: a folder
+    as transformers saves it (bert-base-uncased). No network runs, so max_tokens and precision play no part."""
     from transformers import BertModel, BertTokenizerFast
 
     try:
         words = BertModel.from_pretrained(weights, local_files_only=True).get_input_embeddings().weight.detach().float()
         tokenizer = BertTokenizerFast.from_pretrained(weights, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise UnknownModel(f"{weights} is no folder of a BERT model (bert-base-uncased): {error}") from error
+        raise ModelError(f"{weights} is no folder of a BERT model (bert-base-uncased): {error}") from error
 
     def embed(sentences: list[str]) -> Tensor:
         pieces = tokenizer(sentences, add_special_tokens=False)["input_ids"]

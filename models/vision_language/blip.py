@@ -1,12 +1,14 @@
-"""BLIP's image-text matching (Li et al., 2022) through transformers, as a VisionLanguageModel and as text embeddings."""
+"""BLIP's image-text matching (Li et al., 2022) by transformers, as a VisionLanguageModel and as text embeddings."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from models.vision_language.fusion_bert import attention_bias
-from models.vision_language.interface import UnknownModel
+from models.vision_language.interface import ModelError
 from structures.errors import UserError
 
 
@@ -23,7 +25,7 @@ class Blip(nn.Module):
     image_mean = (0.48145466, 0.4578275, 0.40821073)
     image_std = (0.26862954, 0.26130258, 0.27577711)
 
-    def __init__(self, network, image_size: int):
+    def __init__(self, network: nn.Module, image_size: int):
         super().__init__()
         self.network, self.image_size = network, image_size
         self.grid = image_size // network.config.vision_config.patch_size
@@ -41,59 +43,65 @@ class Blip(nn.Module):
     def fuse(
         self, text: Tensor, attention_mask: Tensor, image: Tensor, keep: tuple[int, ...] = ()
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """Multimodal hidden states and the kept cross-attention weights, as VisionLanguageModel has it."""
-        bias, kept, x = attention_bias(attention_mask, text.dtype), {}, text
+        """Multimodal hidden states and the cross-attention weights of `keep`, as VisionLanguageModel has it."""
+        bias, x = attention_bias(attention_mask, text.dtype), text
+        weights: dict[int, Tensor] = {}
+
+        def note(layer: int, probabilities: Tensor) -> Tensor:
+            """Keep a layer's attention weights as it hands them on; what a hook returns takes their place."""
+            watched = probabilities if probabilities.requires_grad else probabilities.detach().requires_grad_()
+            weights[layer] = watched
+            return watched
+
         layers = self.network.text_encoder.encoder.layer
         for i in self.fusion_layers:
-            watched = layers[i].crossattention.self.dropout if i in keep else None
-            handle = watched and watched.register_forward_hook(lambda _, __, weights, i=i: _kept(kept, i, weights))
+            dropout = layers[i].crossattention.self.dropout if i in keep else None
+            handle = dropout and dropout.register_forward_hook(lambda _, __, output, i=i: note(i, output))
             try:
                 with torch.set_grad_enabled(torch.is_grad_enabled() and not (keep and i < min(keep))):
                     x = layers[i](x, encoder_hidden_states=image, attention_mask=bias)
             finally:
                 if handle:
                     handle.remove()
-        return x, kept
+        return x, weights
 
     def match_logits(self, fused: Tensor) -> Tensor:
         """[batch, tokens, width] to [batch, 2]; index 1 is a match."""
         return self.network.itm_head(fused[:, 0])
 
     def token_log_probs(self, fused: Tensor) -> Tensor:
+        """Raises NoLanguageHead."""
         raise NoLanguageHead("BLIP's matching model has no masked-language head: set gradcam.score to itm")
 
 
-def _kept(kept: dict[int, Tensor], i: int, weights: Tensor) -> Tensor:
-    """Note a layer's attention weights as it hands them on; what a hook returns takes their place."""
-    kept[i] = weights if weights.requires_grad else weights.detach().requires_grad_()
-    return kept[i]
-
-
-def _network(weights: Path, options):
+def _network(weights: Path, max_tokens: int):
+    """transformers' network in evaluation mode, and its tokenizer."""
     from transformers import BertTokenizerFast, BlipForImageTextRetrieval
 
     try:
         network = BlipForImageTextRetrieval.from_pretrained(weights, local_files_only=True)
         tokenizer = BertTokenizerFast.from_pretrained(weights, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise UnknownModel(f"{weights} is no folder of a BLIP matching model (blip-itm-base-coco): {error}") from error
-    tokenizer.model_max_length = options.max_tokens
+        raise ModelError(f"{weights} is no folder of a BLIP matching model (blip-itm-base-coco): {error}") from error
+    tokenizer.model_max_length = max_tokens
     return network.eval().requires_grad_(False), tokenizer
 
 
-def load(weights: Path, tokens: Path | None, options) -> tuple[Blip, object]:
+def load(
+    weights: Path, tokens: Path | None, *, image_size: int, max_tokens: int, precision: str
+) -> tuple[Blip, PreTrainedTokenizerFast]:
     """See models.vision_language.interface. weights: a folder as transformers saves it."""
-    network, tokenizer = _network(weights, options)
+    network, tokenizer = _network(weights, max_tokens)
     patch = network.config.vision_config.patch_size
-    if options.image_size % patch:
-        raise UnknownModel(f"image_size {options.image_size} is no multiple of {patch}, the patches of {weights}")
-    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
-    return Blip(network.to(dtype), options.image_size), tokenizer
+    if image_size % patch:
+        raise ModelError(f"image_size {image_size} is no multiple of {patch}, the patches of {weights}")
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return Blip(network.to(dtype), image_size), tokenizer
 
 
-def load_text(weights: Path, tokens: Path | None, options):
+def load_text(weights: Path, tokens: Path | None, *, max_tokens: int, precision: str) -> Callable[[list[str]], Tensor]:
     """See models.vision_language.interface: BLIP's own text projection."""
-    network, tokenizer = _network(weights, options)
+    network, tokenizer = _network(weights, max_tokens)
 
     @torch.inference_mode()
     def embed(sentences: list[str]) -> Tensor:

@@ -102,8 +102,8 @@ class _Embeddings(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         if input_ids.shape[1] > len(self.position_embeddings.weight):
             raise TooManyTokens(
-                f"captions of {input_ids.shape[1]} tokens, but these weights know {len(self.position_embeddings.weight)} "
-                "positions: set max_tokens to at most that"
+                f"captions of {input_ids.shape[1]} tokens, but these weights know "
+                f"{len(self.position_embeddings.weight)} positions: set max_tokens to at most that"
             )
         positions = self.position_embeddings.weight[: input_ids.shape[1]]
         return self.LayerNorm(self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0] + positions)
@@ -118,7 +118,18 @@ class _Encoder(nn.Module):
 class BertModel(nn.Module):
     """BERT whose layers from `fusion_layer` on have cross-attention to image tokens."""
 
-    def __init__(self, *, vocabulary, positions, width, layers, fusion_layer, heads, hidden, image_width):
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        positions: int,
+        width: int,
+        layers: int,
+        fusion_layer: int,
+        heads: int,
+        hidden: int,
+        image_width: int,
+    ):
         super().__init__()
         self.fusion_layer = fusion_layer
         self.embeddings = _Embeddings(vocabulary, positions, width)
@@ -145,15 +156,15 @@ class BertModel(nn.Module):
         `image` carry none.
         """
         bias, image_bias = attention_bias(attention_mask, text.dtype), attention_bias(image_mask, text.dtype)
-        kept = {}
+        weights: dict[int, Tensor] = {}
         x = text
         for i in range(self.fusion_layer, len(self.encoder.layer)):
             before_first = bool(keep) and i < min(keep)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not before_first):
-                x, weights = self.encoder.layer[i](x, bias, image, image_bias, i in keep)
-            if weights is not None:
-                kept[i] = weights
-        return x, kept
+                x, layer_weights = self.encoder.layer[i](x, bias, image, image_bias, i in keep)
+            if layer_weights is not None:
+                weights[i] = layer_weights
+        return x, weights
 
 
 def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:

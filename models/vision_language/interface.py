@@ -2,27 +2,30 @@
 
 A model lives in one file, models/vision_language/NAME.py, and is chosen by the config key `model: NAME`. The file has
 
-    load(weights, tokens, options) -> (model, tokenizer)
-        for grounding. weights, tokens: paths (tokens may be None); options: the stage's parameters as attributes.
-        model: a VisionLanguageModel in evaluation mode; tokenizer: one of transformers' fast tokenizers.
-    load_text(weights, tokens, options) -> embed
-        for the detector's names. embed(sentences) gives [sentences, dimension] float32, not normalised.
+    load(weights, tokens, *, image_size, max_tokens, precision, **options) -> (model, tokenizer)
+        for grounding. model: a VisionLanguageModel in evaluation mode; tokenizer: one of transformers' fast tokenizers.
+    load_text(weights, tokens, *, max_tokens, precision, **options) -> embed
+        for the detector's names. embed(sentences) gives [sentences, dimension] float32, not normalised, on the CPU; the
+        text is computed in fp32 whatever the precision.
 
-or one of the two.
+or one of the two. weights, tokens: paths (tokens may be None); image_size: pixels along one side; max_tokens: longer
+texts are cut; precision: of the weights while they run, "fp32" or "bf16"; options: the model's own, by name.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Protocol
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from structures.errors import UserError
+from structures.modules import modules_with
 
 
-class UnknownModel(UserError):
-    """A name that no file of models/vision_language/ has."""
+class ModelError(UserError):
+    """A model that can't be had: a name that no file of models/vision_language has, or weights of something else."""
 
 
 class VisionLanguageModel(Protocol):
@@ -57,19 +60,30 @@ class VisionLanguageModel(Protocol):
         """[batch, tokens, width] to [batch, tokens, vocabulary], or an error where the model has no such head."""
 
 
-def _loader(name: str, function: str):
-    files = {module.name for module in iter_modules([str(Path(__file__).parent)])}
-    found = getattr(import_module(f"models.vision_language.{name}"), function, None) if name in files else None
-    if found is None:
-        raise UnknownModel(f"model {name!r}: wanted a file models/vision_language/{name}.py with a function {function}")
-    return found
+def load_model(
+    name: str, weights: Path, tokens: Path | None, **options
+) -> tuple[VisionLanguageModel, PreTrainedTokenizerFast]:
+    """The model for grounding that models/vision_language/NAME.py loads, and the tokenizer of its texts.
+
+    options: as `load` of that file takes them, by name. Raises ModelError, and what that file raises.
+    """
+    return _loader(name, "load")(weights, tokens, **options)
 
 
-def load_model(weights: Path, tokens: Path | None, options) -> tuple[VisionLanguageModel, object]:
-    """The model that options.model names, and its tokenizer. Raises UnknownModel, and what the model's file does."""
-    return _loader(options.model, "load")(weights, tokens, options)
+def load_text_embedder(name: str, weights: Path, tokens: Path | None, **options) -> Callable[[list[str]], Tensor]:
+    """embed(sentences) of the model in models/vision_language/NAME.py.
+
+    options: as `load_text` of that file takes them, by name. Raises ModelError, and what that file raises.
+    """
+    return _loader(name, "load_text")(weights, tokens, **options)
 
 
-def load_text_embedder(weights: Path, tokens: Path | None, options):
-    """embed(sentences) of the model that options.model names. Raises UnknownModel, and what the model's file does."""
-    return _loader(options.model, "load_text")(weights, tokens, options)
+def _loader(name: str, function: str) -> Callable:
+    """A function of models/vision_language/NAME.py."""
+    models = modules_with(function, Path(__file__).parent)
+    if name not in models:
+        raise ModelError(
+            f"model {name!r}: no file models/vision_language/{name}.py with a function {function}; "
+            f"there are {', '.join(models)}"
+        )
+    return getattr(import_module(f"models.vision_language.{name}"), function)

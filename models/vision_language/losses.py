@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.vision_language.interface import VisionLanguageModel
+
 
 def contrast(image_features: Tensor, text_features: Tensor, temperature: Tensor, same: Tensor) -> Tensor:
     """Image-text contrast over a batch (ALBEF, Eq. 2).
@@ -35,7 +37,14 @@ def draw_negatives(similarity: Tensor, allowed: Tensor, hardness: float, generat
     return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
 
-def matching(model, image, text, attention_mask, negative_image, negative_text) -> tuple[Tensor, Tensor]:
+def matching(
+    model: VisionLanguageModel,
+    image: Tensor,
+    text: Tensor,
+    attention_mask: Tensor,
+    negative_image: Tensor,
+    negative_text: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Image-text matching with one negative text an image and one negative image a text.
 
     image: [batch, patches, width], text: [batch, tokens, width], negative_*: [batch] indices into the batch.
@@ -64,15 +73,20 @@ def mask_tokens(
         return torch.rand(input_ids.shape, generator=generator)
 
     chosen = draw() < chance
-    how = draw()
-    anything = torch.randint(vocabulary, input_ids.shape, generator=generator)
-    masked = torch.where(chosen & (how < 0.8), torch.full_like(input_ids, mask_id), input_ids)
-    masked = torch.where(chosen & (how >= 0.9), anything, masked)
+    fate = draw()
+    random_ids = torch.randint(vocabulary, input_ids.shape, generator=generator)
+    masked = torch.where(chosen & (fate < 0.8), torch.full_like(input_ids, mask_id), input_ids)
+    masked = torch.where(chosen & (fate >= 0.9), random_ids, masked)
     return masked, torch.where(chosen, input_ids, torch.full_like(input_ids, -100))
 
 
-def masked_language(model, image, masked_ids, attention_mask, labels) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and accuracy of the masked tokens, read with the image's help."""
+def masked_language(
+    model: VisionLanguageModel, image: Tensor, masked_ids: Tensor, attention_mask: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy of the masked tokens, read with the image's help.
+
+    image: [batch, patches, width]; masked_ids, labels: [batch, tokens], as mask_tokens gives them.
+    """
     text = model.encode_text(masked_ids, attention_mask)
     fused, _ = model.fuse(text, attention_mask, image)
     asked = labels >= 0

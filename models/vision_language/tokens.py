@@ -11,7 +11,10 @@ from structures.errors import UserError
 
 
 def tokenizer_from(vocabulary: list[str], max_tokens: int) -> BertTokenizerFast:
-    """transformers' BERT WordPiece tokenizer (lower case) over a vocabulary in the order of its ids."""
+    """transformers' BERT WordPiece tokenizer (lower case) over word pieces in the order of their ids.
+
+    Raises ValueError where one of BERT's special tokens is missing.
+    """
     table = {word: i for i, word in enumerate(vocabulary)}
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if token not in table]
     if missing:

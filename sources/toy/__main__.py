@@ -30,7 +30,8 @@ def main() -> None:
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         sys.exit(
-            f"cannot write the embedded data set to {args.out}: {error.strerror}; free some space or name another with the config key root"
+            f"cannot write the embedded data set to {args.out}: {error.strerror}; free some space or name "
+            "another folder with the config key root"
         )
     (draft / MARKER).write_text("drawn by python -m sources.toy; replaced when its settings change\n")
     shutil.rmtree(args.out, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Captions of the embedded world, as people write them: some of the objects, synonyms, plurals, a place, things not drawn."""
+"""Captions of the embedded world as people write them: not all objects, synonyms, plurals, a place, what is absent."""
 
 import numpy as np
 
@@ -106,15 +106,15 @@ def write_caption(
 
 
 def words() -> list[str]:
-    """Every word and word piece that the captions can hold, sorted: the vocabulary of a WordPiece tokenizer for them."""
+    """Every word and word piece that the captions can hold, sorted: the vocabulary of a WordPiece tokenizer."""
     from sources.toy.drawings import CATEGORIES
 
     nouns = {noun for name in CATEGORIES for noun in (name, *SYNONYMS.get(name, ()))}
-    found = set(nouns) | {IRREGULAR_PLURALS[noun] for noun in nouns if noun in IRREGULAR_PLURALS}
+    whole_words = set(nouns) | {IRREGULAR_PLURALS[noun] for noun in nouns if noun in IRREGULAR_PLURALS}
     colours = ["black", "white", "grey", "brown", "red", "orange", "yellow", "green", "blue", "purple", "pink"]
-    found |= {*colours, *SIZES, *NUMBERS.values(), "some", "several", "a", "an", "pair", "of"}
+    whole_words |= {*colours, *SIZES, *NUMBERS.values(), "some", "several", "a", "an", "pair", "of"}
     for phrase in (*PLACES, *OPENINGS, *LINKS):
-        found |= set(phrase.replace(",", " ").split())
+        whole_words |= set(phrase.replace(",", " ").split())
     letters = "abcdefghijklmnopqrstuvwxyz"
-    pieces = ["##s", "##es", ",", ".", *letters, *(f"##{letter}" for letter in letters)]
-    return sorted((found - {"buses"}) | set(pieces))
+    word_pieces = {"##s", "##es", ",", ".", *letters, *(f"##{letter}" for letter in letters)}
+    return sorted((whole_words - {"buses"}) | word_pieces)

@@ -17,11 +17,15 @@ Shape = tuple
 
 @dataclass(frozen=True)
 class Category:
-    """One category: its drawings, width over height, usual hue (OpenCV, 0 to 179), saturation and value (0 to 255)."""
+    """One category.
+
+    drawings: lists of shapes; aspect: width over height; typical_colour: hue (OpenCV, 0 to 179), saturation and value
+    (0 to 255); upright: whether it is tilted only a little.
+    """
 
     drawings: tuple[tuple[Shape, ...], ...]
     aspect: float
-    usual: tuple[int, int, int]
+    typical_colour: tuple[int, int, int]
     upright: bool = False
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from sources.toy.captions import write_caption
 from sources.toy.drawings import CATEGORIES, Shape
+from structures.progress import progress
 
 SUPERSAMPLING = 2
 PURPOSES = {"train": 1, "val": 2, "pretrain": 3, "objects": 4}
@@ -54,10 +54,10 @@ def _random_hsv(rng: np.random.Generator, saturation=(60, 240), value=(60, 240))
 
 
 def _object_colour(category: str, rng: np.random.Generator, habit: float) -> np.ndarray:
-    """Mostly the category's usual colour with some jitter, else any."""
+    """Mostly the category's typical colour with a little jitter, else any."""
     if rng.random() >= habit:
         return _random_hsv(rng)
-    hsv = np.array(CATEGORIES[category].usual) + rng.normal(0, (4, 18, 18))
+    hsv = np.array(CATEGORIES[category].typical_colour) + rng.normal(0, (4, 18, 18))
     return np.array([hsv[0] % 180, *np.clip(hsv[1:], 20, 250)]).astype(int)
 
 
@@ -96,7 +96,7 @@ def _polygon(shape: Shape) -> tuple[np.ndarray, float]:
 
 
 def _paint(canvas, alpha, category, colour, center, size, angle, flip, rng):
-    """Paint one object over canvas (float32 RGB); alpha (uint8) becomes 255 where it covers; both at full supersampling."""
+    """Paint one object over canvas (float32 RGB); alpha (uint8) becomes 255 where it covers; both are supersampled."""
     height, width = alpha.shape
     roles = {
         "m": _rgb(colour),
@@ -174,7 +174,7 @@ def draw_scene(
     """One scene of 1 to 5 objects.
 
     captions: how many captions it gets; size: (height, width) in pixels, drawn from SIDES when None; habit: the chance
-    of an object to have its category's usual colour. An object that would hide another by more than 40 % of its area
+    of an object to have the category's typical colour. An object that would hide another by more than 40 % of its area
     is placed elsewhere or left out.
     """
     height, width = size or (int(rng.choice(SIDES)), int(rng.choice(SIDES)))
@@ -215,7 +215,7 @@ def draw_scene(
 
 
 def draw_object(rng: np.random.Generator, size: int = 64) -> tuple[np.ndarray, str]:
-    """One object on a ground (size x size x 3 uint8) and its category: what the backbones are pretrained on."""
+    """One object on a ground (size x size x 3 uint8), and the category: what the backbones are pretrained on."""
     big = (size * SUPERSAMPLING, size * SUPERSAMPLING)
     canvas = _background(*big, rng)
     names = list(CATEGORIES)
@@ -244,7 +244,7 @@ def _annotation(annotation_id: int, image_id: int, category_id: int, mask: np.nd
     }
 
 
-def _drawn(task: tuple[int, str, int]) -> tuple[bytes, Scene]:
+def _encoded_scene(task: tuple[int, str, int]) -> tuple[bytes, Scene]:
     """A scene and its JPEG."""
     scene = draw_scene(scene_rng(*task))
     _, jpeg = cv2.imencode(".jpg", scene.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -252,13 +252,13 @@ def _drawn(task: tuple[int, str, int]) -> tuple[bytes, Scene]:
 
 
 def _draw_all(split: str, count: int, seed: int) -> Iterator[tuple[bytes, Scene]]:
-    """The scenes of a split in order, drawn by several processes where they are many."""
+    """The scenes of a split with their JPEGs, in order, drawn by several processes where they are many."""
     tasks = [(seed, split, index) for index in range(count)]
     if count < 50:
-        yield from map(_drawn, tasks)
+        yield from map(_encoded_scene, tasks)
         return
     with ProcessPoolExecutor() as pool:
-        yield from pool.map(_drawn, tasks, chunksize=16)
+        yield from pool.map(_encoded_scene, tasks, chunksize=16)
 
 
 def write_split(root: Path, split: str, count: int, seed: int) -> None:
@@ -269,18 +269,16 @@ def write_split(root: Path, split: str, count: int, seed: int) -> None:
     category_ids = {name: i for i, name in enumerate(CATEGORIES, start=1)}
     images, instances, captions = [], [], []
     scenes = _draw_all(split, count, seed)
-    for index, (jpeg, scene) in enumerate(
-        tqdm(scenes, desc=f"drawing {split}", unit="scene", total=count, mininterval=2, ascii=True)
-    ):
+    shown = progress(scenes, description=f"drawing {split}", unit="scene", total=count)
+    for index, (jpeg, scene) in enumerate(shown):
         image_id = PURPOSES[split] * 1_000_000 + index
         name = f"{image_id:012d}.jpg"
         (folder / name).write_bytes(jpeg)
         height, width = scene.image.shape[:2]
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
-        for drawn in scene.objects:
-            annotation = _annotation(len(instances) + 1, image_id, category_ids[drawn.category], drawn.mask)
-            annotation["id"] += PURPOSES[split] * 1_000_000
-            instances.append(annotation)
+        for object_ in scene.objects:
+            annotation_id = PURPOSES[split] * 1_000_000 + len(instances) + 1
+            instances.append(_annotation(annotation_id, image_id, category_ids[object_.category], object_.mask))
         for i, (text, _) in enumerate(scene.captions):
             captions.append({"id": image_id * 10 + i, "image_id": image_id, "caption": text})
     categories = [{"id": i, "name": name, "supercategory": "drawn"} for name, i in category_ids.items()]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from sources.coco import encode_segmentation, instances_json, read_part, read_split
+from sources.coco import encode_segmentation, instances_json, read_coco, read_part
 from sources.part import SourceError
 
 
@@ -48,18 +48,20 @@ def test_ids_that_are_words_are_kept():
 def test_json_without_images_is_refused(tmp_path):
     (tmp_path / "captions.json").write_text('{"annotations": []}')
     with pytest.raises(SourceError, match="has no list images"):
-        read_split(tmp_path, "pictures", captions="captions.json")
+        read_coco(tmp_path, "pictures", captions="captions.json")
 
 
-def test_a_split_as_it_is_published_is_read_row_for_row(tmp_path):
+def test_a_part_as_it_is_published_is_read_row_for_row(tmp_path):
     """2017: crowds as uncompressed runs, polygons of several parts, an image without caption, five captions on another;
     a category list with gaps in its numbers."""
     images = [{"id": i, "file_name": f"{i:012d}.jpg", "width": 10, "height": 12, "license": 3} for i in (9, 25, 30)]
     polygons = [[1, 1, 4, 1, 4, 4, 1, 4], [6.5, 6, 9, 6, 9, 9, 6.5, 9]]
     crowd = {"size": [12, 10], "counts": [24, 12, 84]}
     rows = [
-        {"id": 1, "image_id": 9, "category_id": 90, "bbox": [1, 1, 8, 8], "area": 15.5, "iscrowd": 0, "segmentation": polygons},
-        {"id": 900100000025, "image_id": 25, "category_id": 1, "bbox": [2, 0, 1, 12], "area": 12, "iscrowd": 1, "segmentation": crowd},
+        {"id": 1, "image_id": 9, "category_id": 90, "bbox": [1, 1, 8, 8], "area": 15.5, "iscrowd": 0,
+         "segmentation": polygons},
+        {"id": 900100000025, "image_id": 25, "category_id": 1, "bbox": [2, 0, 1, 12], "area": 12, "iscrowd": 1,
+         "segmentation": crowd},
     ]  # fmt: skip
     categories = [{"id": 1, "name": "person", "supercategory": "person"}, {"id": 90, "name": "toothbrush"}]
     captions = [{"id": 100 + i, "image_id": 9, "caption": f"caption {i}"} for i in range(5)]

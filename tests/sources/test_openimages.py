@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 from sources import openimages
 from sources.part import Fault, SourceError
-from sources.vocabulary import VocabularyError, counted_split
+from sources.vocabulary import VocabularyError, counted_vocabulary
 
 CAT, CUP, EAR = "/m/01yrx", "/m/02p5f1q", "/m/039xj_"
 PART = SimpleNamespace(
@@ -38,7 +38,8 @@ def root(tmp_path):
         f"0b1c,crowdsource-verification,{CUP},1\nf00d,verification,{EAR},1\nf00d,verification,/m/unheard,1\n"
     )
     (tmp_path / PART.boxes).write_text(
-        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
+        "IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside\n"
         f"000a,xclick,{CAT},1,0.25,0.75,0.5,1.0,0,0,0,0,0\n0b1c,xclick,{CUP},1,0,0.5,0,0.5,0,0,1,0,0\n"
     )
     rows = [
@@ -102,10 +103,10 @@ def test_a_file_of_another_kind_is_named_with_the_columns_wanted(root, name, tex
 
 def test_the_split_is_counted():
     counts = {"a": 5, "b": 9, "c": 1, "d": 5, "e": 2}
-    vocabulary = counted_split(counts, 2, 2)
+    vocabulary = counted_vocabulary(counts, 2, 2)
     assert vocabulary.base == ("b", "a") and vocabulary.novel == ("e", "c")
     with pytest.raises(VocabularyError, match="objects of 5 only"):
-        counted_split(counts, 4, 2)
+        counted_vocabulary(counts, 4, 2)
 
 
 def test_localized_narratives_are_captions(root):

@@ -10,7 +10,8 @@ SYNSETS |= {"act": "entity", "run": "act", "train_set": "artifact", "draft": "ac
 
 
 def write(folder):
-    """data.noun and index.noun with true offsets, the other parts of speech empty; lexnames is left out, as Debian does."""
+    """data.noun and index.noun with true offsets, the other parts of speech empty; lexnames is left out, as Debian
+    does."""
     header = "  1 This software and database is being provided to you. WordNet 3.0 Copyright 2006\n"
     width = len(header)
     offsets = {}

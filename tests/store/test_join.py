@@ -2,7 +2,7 @@
 
 import pytest
 
-from store.join import by_image
+from store.join import join_by_image
 
 
 def _rows(*ids, **more):
@@ -10,7 +10,7 @@ def _rows(*ids, **more):
 
 
 def test_every_image_comes_with_its_rows_of_all_tables():
-    merged = list(by_image(_rows("a", "a", "c", "e"), _rows("a", "b", "c", "c"), _rows("c", "d", "e")))
+    merged = list(join_by_image(_rows("a", "a", "c", "e"), _rows("a", "b", "c", "c"), _rows("c", "d", "e")))
     assert [image_id for image_id, _ in merged] == ["a", "c", "e"]
     places = [[[row["place"] for row in rows] for rows in tables] for _, tables in merged]
     assert places == [[[0, 1], [0], []], [[2], [2, 3], [0]], [[3], [], [2]]]
@@ -18,6 +18,6 @@ def test_every_image_comes_with_its_rows_of_all_tables():
 
 def test_rows_out_of_order_are_refused():
     with pytest.raises(ValueError, match="image a come after those of b"):
-        list(by_image(_rows("b", "a")))
+        list(join_by_image(_rows("b", "a")))
     with pytest.raises(ValueError, match="image a come after those of b"):
-        list(by_image(_rows("b", "c"), _rows("b", "a")))
+        list(join_by_image(_rows("b", "c"), _rows("b", "a")))

@@ -3,6 +3,9 @@
 import shutil
 
 import pandas as pd
+import pytest
+
+from store.__main__ import main
 
 
 def test_verify_repairs_and_gc_frees(miniature, tmp_path):
@@ -26,3 +29,17 @@ def test_verify_repairs_and_gc_frees(miniature, tmp_path):
     copy.store("gc")
     assert not masks.exists()
     assert (copy.run / "gradcam" / "0.parquet").exists()
+
+
+@pytest.mark.parametrize("words", [["scores"], ["--data", "x", "tables", "--run", "toy", "--variants", "ovis:1"]])
+def test_what_is_no_business_of_the_store_is_said_to_be_elsewhere(words, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["store", *words])
+    with pytest.raises(SystemExit, match=rf"`python -m pipeline {'scores' if 'scores' in words else 'tables'}`$"):
+        main()
+
+
+def test_an_unknown_option_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["store", "ls", "--verbose"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "unrecognized arguments: --verbose" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from store.parquet import SchemaError, TableWriter, activation_maps, read_rows
+from store.parquet import SchemaError, TableWriter, read_rows
 
 
 def test_rows_survive_the_round_trip(tmp_path):
@@ -67,11 +67,3 @@ def test_rows_and_tables_of_any_size_give_the_same_bytes(tmp_path):
     assert written("c", [rows[:5], *rows[5:9], rows[9:50], rows[50:]]) == one_by_one
     with pytest.raises(SchemaError, match="null values"):
         TableWriter(tmp_path / "d", schema, 16).add_table(pa.table({"i": pa.array([None], pa.int32()), "v": [[1.0]]}))
-
-
-def test_maps_come_back_in_their_shape_and_their_union_never_shrinks():
-    maps = np.random.default_rng(0).random((3, 4, 5)).astype(np.float16)
-    found = activation_maps({"maps": maps.ravel(), "height": 4, "width": 5})
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, maps.astype(np.float32))
-    assert (found.max(0) >= found[0]).all()

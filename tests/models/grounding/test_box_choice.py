@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from models.grounding.box_choice import activation_sums, interval_weights, select_boxes
+from models.grounding.box_choice.activation import activation_sums, choose, interval_weights
+from models.grounding.box_choice.interface import load_method
+from structures.errors import UserError
 
 
 def _random_boxes(rng, count, height, width):
@@ -50,37 +52,56 @@ def test_the_box_of_equation_6_beats_every_other_whatever_the_batch():
     rng = np.random.default_rng(2)
     boxes = np.array([(x, y, x + w, y + w) for x in (0, 16, 40) for y in (0, 24, 48) for w in (16, 32)], np.float32)
     grids = rng.random((150, 8, 8)) ** 4
-    together = select_boxes(grids, np.stack([boxes] * 150), **_size(80, 80, 150))
-    for grid, chosen in zip(grids, together):
+    together = choose(grids, np.stack([boxes] * 150), **_size(80, 80, 150))
+    for grid, choices in zip(grids, together):
         pixels = np.kron(grid, np.ones((10, 10)))
         scores = [
             pixels[int(y0) : int(y1), int(x0) : int(x1)].sum() / np.sqrt((x1 - x0) * (y1 - y0))
             for x0, y0, x1, y1 in boxes
         ]
-        [choice] = chosen
+        [choice] = choices
         assert choice.index == int(np.argmax(scores)) and choice.score == pytest.approx(max(scores), rel=1e-6)
         assert 0 < choice.share < 1
-        assert select_boxes(grid[None], boxes[None], **_size(80, 80)) == [chosen]
+        assert choose(grid[None], boxes[None], **_size(80, 80)) == [choices]
 
 
 def test_a_second_instance_takes_the_activation_that_is_left():
     grid = np.zeros((1, 8, 8))
     grid[0, 1:3, 1:3], grid[0, 5:7, 5:7] = 1.0, 0.8
     boxes = np.array([[[10, 10, 30, 30], [50, 50, 70, 70], [0, 0, 80, 80], [11, 11, 31, 31]]], np.float32)
-    [chosen] = select_boxes(grid, boxes, instances=3, min_share=0.2, **_size(80, 80))
-    assert [choice.index for choice in chosen] == [0, 1]
-    assert sum(choice.share for choice in chosen) == pytest.approx(1)
-    [first] = select_boxes(grid, boxes, instances=1, **_size(80, 80))
-    assert first == chosen[:1]
+    [choices] = choose(grid, boxes, instances=3, min_share=0.2, **_size(80, 80))
+    assert [choice.index for choice in choices] == [0, 1]
+    assert sum(choice.share for choice in choices) == pytest.approx(1)
+    [first] = choose(grid, boxes, instances=1, **_size(80, 80))
+    assert first == choices[:1]
 
 
 def test_no_activation_or_no_area_no_box():
     box = np.array([[[0, 0, 9, 9]]], np.float32)
-    assert select_boxes(np.zeros((1, 4, 4)), box, **_size(9, 9)) == [[]]
-    assert select_boxes(np.ones((1, 4, 4)), np.zeros((1, 3, 4), np.float32), **_size(9, 9)) == [[]]
+    assert choose(np.zeros((1, 4, 4)), box, **_size(9, 9)) == [[]]
+    assert choose(np.ones((1, 4, 4)), np.zeros((1, 3, 4), np.float32), **_size(9, 9)) == [[]]
 
 
 def test_boxes_that_fill_up_a_row_are_never_chosen():
     boxes = np.array([[[0, 0, 0, 0], [2, 2, 4, 4], [5, 5, 5, 9]]], np.float32)
-    [[choice]] = select_boxes(np.eye(4)[None], boxes, **_size(9, 9))
+    [[choice]] = choose(np.eye(4)[None], boxes, **_size(9, 9))
     assert choice.index == 1
+
+
+def test_linear_interpolation_can_choose_another_box():
+    grid = np.array([[[0, 1, 0, 0], [0, 1, 0, 0]]], np.float64)
+    boxes = np.array([[[10, 0, 20, 20], [8, 0, 20, 20]]], np.float32)
+    nearest, linear = (
+        choose(grid, boxes, interpolation=interpolation, **_size(20, 40)) for interpolation in ("nearest", "linear")
+    )
+    assert nearest[0][0].score == pytest.approx(200 / np.sqrt(200))
+    assert linear[0][0].score < nearest[0][0].score
+    with pytest.raises(ValueError, match="nearest or linear"):
+        choose(grid, boxes, interpolation="cubic", **_size(20, 40))
+
+
+def test_a_method_is_found_by_its_name():
+    assert load_method("activation") is choose
+    for name in ("interface", "nothing", "../box_choice/activation"):
+        with pytest.raises(UserError, match="wanted one of activation"):
+            load_method(name)

@@ -36,12 +36,12 @@ def test_a_pairs_map_is_the_same_bytes_whatever_its_neighbours(model, tokenizer)
 
     def maps(chosen, batch):
         grounder = Grounder(model, tokenizer, batch=batch, **options)
-        return {pair.image_id: found for pair, found, _ in grounder.ground((p, grounder.tokens(p)) for p in chosen)}
+        return {pair.image_id: of_pair for pair, of_pair, _ in grounder.ground((p, grounder.tokens(p)) for p in chosen)}
 
     whole = maps(pairs, 16)
     for chosen, batch in ((pairs[::-1], 16), (pairs[3:5], 16), (pairs, 8), (pairs, 32)):
-        for image_id, found in maps(chosen, batch).items():
-            np.testing.assert_array_equal(found.astype(np.float16), whole[image_id].astype(np.float16))
+        for image_id, of_pair in maps(chosen, batch).items():
+            np.testing.assert_array_equal(of_pair.astype(np.float16), whole[image_id].astype(np.float16))
 
 
 @pytest.mark.parametrize("masking", ["pair", "image"])
@@ -54,7 +54,7 @@ def test_pairs_that_share_a_picture_have_the_maps_of_their_own_copies(model, tok
     grounder = Grounder(model, tokenizer, batch=8, **options)
 
     def maps(pairs):
-        return np.stack([found for _, found, _ in grounder.ground((p, grounder.tokens(p)) for p in pairs)])
+        return np.stack([of_pair for _, of_pair, _ in grounder.ground((p, grounder.tokens(p)) for p in pairs)])
 
     together, apart = maps(shared), np.concatenate([maps([pair]) for pair in shared])
     np.testing.assert_allclose(together[:, 0], apart[:, 0], atol=1e-6)

@@ -1,4 +1,4 @@
-"""Cutting out by colour: the mixtures against torch's Gaussians, the masks against the drawn truth and OpenCV's GrabCut."""
+"""Cutting out by colour: mixtures against torch's Gaussians, masks against the drawn truth and OpenCV's GrabCut."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,8 @@ from evaluation.label_quality import iou
 from models.grounding.crops import lab_colours
 from models.masks.grabcut import _links, _log_density, _log_likelihood, _moments, _quadratic_terms, cut_out
 
-OPTIONS = {"seeds": 0.2, "trust": 2.0, "smoothness": 8.0, "position": 0.05, "components": 4, "rounds": 2, "sweeps": 10}
+OPTIONS = {"seed_fraction": 0.2, "activation_logit": 2.0, "smoothness": 8.0, "position": 0.05}
+OPTIONS |= {"components": 4, "rounds": 2, "sweeps": 10}
 
 
 def scenes(count, side=32):
@@ -49,9 +50,9 @@ def test_crops_are_cut_together_as_they_would_be_alone():
 
 def test_an_object_of_two_colours_is_found_from_a_spot_of_activation():
     pictures, activations, inside, truths = scenes(12)
-    found = cut_out(*_tensors(pictures, activations, inside), **OPTIONS).numpy()
-    assert (found[~inside] == 0).all()
-    ours = np.mean([iou(mask, truth) for mask, truth in zip(found > 0.5, truths)])
+    probabilities = cut_out(*_tensors(pictures, activations, inside), **OPTIONS).numpy()
+    assert (probabilities[~inside] == 0).all()
+    ours = np.mean([iou(mask, truth) for mask, truth in zip(probabilities > 0.5, truths)])
     box = np.mean([iou(mask, truth) for mask, truth in zip(inside, truths)])
     opencv = []
     for picture, truth in zip(pictures, truths):
@@ -68,7 +69,7 @@ def test_density_is_that_of_torchs_gaussians():
     x, weights = torch.rand(2, 50, 5, generator=generator), torch.rand(2, 50, 3, generator=generator)
     terms = _quadratic_terms(x)
     total, mean, covariance = _moments(terms, 5, weights)
-    found = (terms @ _log_density(total, mean, covariance).transpose(1, 2)).logsumexp(-1)
+    density = (terms @ _log_density(total, mean, covariance).transpose(1, 2)).logsumexp(-1)
     share = total / total.sum(1, keepdim=True)
     wanted = torch.stack(
         [
@@ -76,7 +77,7 @@ def test_density_is_that_of_torchs_gaussians():
             for k in range(3)
         ]
     ).logsumexp(0)
-    difference = found - wanted
+    difference = density - wanted
     assert difference.std() < 1e-3  # up to the constant of all Gaussians
     centred = x[0] - mean[0, 0]
     by_hand = torch.einsum("n,ni,nj->ij", weights[0, :, 0], centred, centred) / weights[0, :, 0].sum()

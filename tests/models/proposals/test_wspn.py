@@ -15,10 +15,10 @@ def test_proposal_weights_by_hand():
     assert loss.item() == pytest.approx(-np.log(0.375) - np.log(1 - 0.625), rel=1e-5)
 
 
-def test_low_scoring_boxes_are_drawn_to_the_best_that_they_overlap():
+def test_low_scoring_boxes_are_regressed_toward_the_best_that_they_overlap():
     boxes = torch.tensor([[0, 0, 10, 10], [1, 1, 10, 10], [50, 50, 60, 60], [50, 50, 59, 60], [80, 80, 90, 90.0]])
     weights = torch.tensor([[0.9, 0], [0.5, 0], [0.6, 0], [0.1, 0], [0.05, 0.9]])
-    index = pseudo_targets(boxes, weights, torch.tensor([1.0, 0.0]), most=2, overlap=0.5)
+    index = pseudo_targets(boxes, weights, torch.tensor([1.0, 0.0]), per_category=2, overlap=0.5)
     assert index.tolist() == [-1, 0, -1, 2, -1]
     assert regression_loss(boxes, torch.zeros(5, 4), index) > 0
     assert regression_loss(boxes, torch.zeros(5, 4), torch.full((5,), -1)) == 0
@@ -28,13 +28,13 @@ def test_proposals_stay_inside_and_come_best_first():
     torch.manual_seed(0)
     boxes = torch.tensor([[0, 0, 20, 20], [10, 10, 40, 40], [12, 11, 40, 41], [30, 0, 48, 30.0]])
     detection = torch.tensor([[0.0, 1], [3, 2], [1, 1], [2, 3]])
-    kept, scores = propose(boxes, detection, torch.randn(4, 4), height=48, width=48, nms_iou=0.5, top_k=3)
-    assert (kept >= 0).all() and (kept <= 48).all() and (scores.diff() <= 0).all() and len(kept) <= 3
+    proposals, scores = propose(boxes, detection, torch.randn(4, 4), height=48, width=48, nms_iou=0.5, top_k=3)
+    assert (proposals >= 0).all() and (proposals <= 48).all() and (scores.diff() <= 0).all() and len(proposals) <= 3
 
 
 def test_wspn_learns_where_a_named_object_is():
     torch.manual_seed(0)
-    model = WSPN(backbone="small", classes=2, hidden=32, min_size=64, frozen=False)
+    model = WSPN(backbone="small", categories=2, hidden=32, min_size=64, frozen=False)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     places = [torch.tensor([[x, y, x + 24, y + 24] for x in (0, 32) for y in (0, 32)], dtype=torch.float32)] * 4
     generator = torch.Generator().manual_seed(1)
@@ -53,5 +53,5 @@ def test_wspn_learns_where_a_named_object_is():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = [proposal_weights(c, d)[:, k].argmax().item() for (c, d, _), k in zip(outputs, which)]
-    assert found == where.tolist()
+    best = [proposal_weights(c, d)[:, k].argmax().item() for (c, d, _), k in zip(outputs, which)]
+    assert best == where.tolist()

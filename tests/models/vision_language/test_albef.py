@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 
 from models.grounding.gradcam import gradcam
-from models.vision_language.albef import ALBEF, CheckpointError
+from models.vision_language.albef import ALBEF
+from models.vision_language.albef_checkpoint import CheckpointError
 from store.fingerprint import ROOT
 
 DATA = ROOT / "tests" / "data"
@@ -47,6 +48,12 @@ def test_a_larger_image_resizes_the_position_embeddings():
     fused, _ = model.fuse(model.encode_text(ids, mask), mask, model.encode_image(GOLDEN["image_large"]))
     agree(model.match_logits(fused), GOLDEN["itm_large"])
     agree(gradcam(model, GOLDEN["image_large"], ids, mask, 2), GOLDEN["gradcam_large"])
+
+
+def test_without_an_image_size_the_weights_say_it():
+    model = ALBEF.from_checkpoint(DATA / "albef_tiny.pth", vision_heads=4, text_heads=4)
+    assert model.image_size == 64
+    agree(model.encode_image(GOLDEN["image"]), GOLDEN["image_embeds"])
 
 
 def test_layout_of_the_full_size_network():

@@ -28,8 +28,9 @@ images = normalise_colours(square(picture, size)[None], model.image_mean, model.
 ids = torch.tensor([[101, 1037, 4937, 2006, 1037, 2793, 102, 0]])
 mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 0]])
 maps = gradcam(model, images, ids, mask, 8)
-print(json.dumps({"loaded": loaded, "used": largest() - before, "shape": list(maps.shape), "finite": bool(maps.isfinite().all()),
-                  "weights": sum(w.numel() for w in model.parameters()), "padded": float(maps[0, -1].abs().max())}))
+print(json.dumps({"loaded": loaded, "used": largest() - before, "shape": list(maps.shape),
+                  "finite": bool(maps.isfinite().all()), "weights": sum(w.numel() for w in model.parameters()),
+                  "padded": float(maps[0, -1].abs().max())}))
 """
 
 

@@ -1,8 +1,5 @@
 """Models by name: BLIP against transformers' own forward pass, text models, and what is said of others."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,8 +15,9 @@ from transformers import (
 )
 
 from models.grounding.gradcam import gradcam
-from models.vision_language.interface import UnknownModel, load_model, load_text_embedder
+from models.vision_language.interface import ModelError, load_model, load_text_embedder
 from models.vision_language.prompts import name_vectors
+from models.vision_language.tokens import encode
 from store.fingerprint import ROOT
 from structures.errors import UserError
 
@@ -27,16 +25,8 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "photo", "of", "cat"
 TOY = ROOT / "data" / "weights" / "albef_toy.safetensors"
 
 
-def options(**changes):
-    given = {
-        "model": "blip",
-        "image_size": 48,
-        "max_tokens": 12,
-        "precision": "fp32",
-        "vision_heads": 4,
-        "text_heads": 4,
-    }
-    return SimpleNamespace(**given | changes)
+TEXT = {"max_tokens": 12, "precision": "fp32"}
+GROUNDING = TEXT | {"image_size": 48}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +57,7 @@ def batch():
 
 
 def test_blip_matches_as_transformers_has_it(blip_folder):
-    model, _ = load_model(blip_folder, None, options())
+    model, _ = load_model("blip", blip_folder, None, **GROUNDING)
     images, ids, mask = batch()
     fused, _ = model.fuse(model.encode_text(ids, mask), mask, model.encode_image(images))
     with torch.no_grad():
@@ -76,10 +66,10 @@ def test_blip_matches_as_transformers_has_it(blip_folder):
 
 
 def test_blips_gradcam_is_that_of_a_full_backward_pass(blip_folder):
-    model, _ = load_model(blip_folder, None, options())
+    model, _ = load_model("blip", blip_folder, None, **GROUNDING)
     images, ids, mask = batch()
-    found = gradcam(model, images, ids, mask, 1)
-    assert found.shape == (2, 7, 3, 3) and found[1, 4:].abs().max() == 0
+    maps = gradcam(model, images, ids, mask, 1)
+    assert maps.shape == (2, 7, 3, 3) and maps[1, 4:].abs().max() == 0
     network = BlipForImageTextRetrieval.from_pretrained(blip_folder).eval()
     seen = {}
 
@@ -90,14 +80,14 @@ def test_blips_gradcam_is_that_of_a_full_backward_pass(blip_folder):
     network.text_encoder.encoder.layer[1].crossattention.self.register_forward_hook(keep)
     network(ids, images, attention_mask=mask, interpolate_pos_encoding=True).itm_score[:, 1].sum().backward()
     wanted = (seen["weights"] * seen["weights"].grad.clamp(min=0)).mean(1)[..., 1:] * mask[..., None]
-    torch.testing.assert_close(found, wanted.unflatten(-1, (3, 3)).detach())
+    torch.testing.assert_close(maps, wanted.unflatten(-1, (3, 3)).detach())
 
 
 def test_blip_has_no_language_head_and_says_so(blip_folder):
-    model, _ = load_model(blip_folder, None, options())
+    model, _ = load_model("blip", blip_folder, None, **GROUNDING)
     with pytest.raises(UserError, match=r"gradcam\.score to itm"):
         model.token_log_probs(torch.zeros(1, 2, 32))
-    assert load_text_embedder(blip_folder, None, options())(["a cat", "a dog"]).shape == (2, 24)
+    assert load_text_embedder("blip", blip_folder, None, **TEXT)(["a cat", "a dog"]).shape == (2, 24)
 
 
 def test_clip_text_features(tmp_path):
@@ -122,7 +112,7 @@ def test_clip_text_features(tmp_path):
     )  # fmt: skip
     network = CLIPTextModelWithProjection(config).eval()
     network.save_pretrained(tmp_path)
-    embed = load_text_embedder(tmp_path, None, options(model="clip"))
+    embed = load_text_embedder("clip", tmp_path, None, **TEXT)
     tokens = CLIPTokenizerFast.from_pretrained(tmp_path)(["a cat"], return_tensors="pt")
     with torch.no_grad():
         wanted = network(**tokens).text_embeds
@@ -135,14 +125,14 @@ def test_bert_is_the_mean_of_a_names_word_pieces(tmp_path, tokenizer):
     network = BertModel(BertConfig(vocab_size=len(WORDS), **sizes))
     network.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    vectors = load_text_embedder(tmp_path, None, options(model="bert"))(["dogs", "cat"])
+    vectors = load_text_embedder("bert", tmp_path, None, **TEXT)(["dogs", "cat"])
     words = network.get_input_embeddings().weight
     torch.testing.assert_close(vectors[0], (words[WORDS.index("dog")] + words[WORDS.index("##s")]) / 2)
     torch.testing.assert_close(vectors[1], words[WORDS.index("cat")].detach())
 
 
 def test_prompts_are_averaged_at_unit_length():
-    embed = load_text_embedder(TOY, None, options(model="albef", image_size=96, max_tokens=32))
+    embed = load_text_embedder("albef", TOY, None, max_tokens=32, precision="fp32")
     prompts = ["a {}", "a photo of a {}."]
     [vector, other] = name_vectors(embed, ["cat", "dragon fruit"], prompts)
     wanted = F.normalize(embed(["a cat", "a photo of a cat."]), dim=1).mean(0)
@@ -150,13 +140,28 @@ def test_prompts_are_averaged_at_unit_length():
     assert other.norm().item() == pytest.approx(1)
 
 
-def test_unknown_models_and_folders_are_named(tmp_path):
-    with pytest.raises(UnknownModel, match=r"models/sharp\.py with a function load"):
-        load_model(tmp_path, None, options(model="sharp"))
-    with pytest.raises(UnknownModel, match=r"models/clip\.py with a function load$"):
-        load_model(tmp_path, None, options(model="clip"))
-    for name in ("blip", "clip", "bert"):
-        with pytest.raises(
-            UnknownModel, match=f"{Path(tmp_path).name} is no folder of a {name.upper()} model|BLIP matching"
-        ):
-            load_text_embedder(tmp_path, None, options(model=name))
+def test_albefs_text_is_that_of_the_model_for_grounding_whatever_the_image_size():
+    embed = load_text_embedder("albef", TOY, None, max_tokens=32, precision="fp32")
+    for image_size in (96, 168):
+        model, tokenizer = load_model("albef", TOY, None, image_size=image_size, max_tokens=32, precision="fp32")
+        ids, mask, _ = encode(tokenizer, ["a cat"])
+        assert torch.equal(embed(["a cat"]), model.text_features(model.encode_text(ids, mask)))
+
+
+@pytest.mark.parametrize("name", ["sharp", "losses", "vit", "../albef"])
+def test_a_file_that_is_no_model_is_refused_with_the_models_there_are(tmp_path, name):
+    with pytest.raises(ModelError, match=r"with a function load; there are albef, blip$"):
+        load_model(name, tmp_path, None)
+    with pytest.raises(ModelError, match=r"with a function load_text; there are albef, bert, blip, clip$"):
+        load_text_embedder(name, tmp_path, None)
+
+
+def test_a_model_of_text_alone_grounds_nothing(tmp_path):
+    with pytest.raises(ModelError, match=r"models/vision_language/clip\.py with a function load;"):
+        load_model("clip", tmp_path, None)
+
+
+@pytest.mark.parametrize("name", ["blip", "clip", "bert"])
+def test_a_folder_without_the_model_is_named(tmp_path, name):
+    with pytest.raises(ModelError, match=f"{tmp_path.name} is no folder of a ({name.upper()} model|BLIP matching)"):
+        load_text_embedder(name, tmp_path, None, **TEXT)

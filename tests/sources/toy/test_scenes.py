@@ -3,7 +3,7 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sources.coco import read_split
+from sources.coco import read_coco
 from sources.toy.captions import IRREGULAR_PLURALS, SYNONYMS, words
 from sources.toy.drawings import CATEGORIES
 from sources.toy.scenes import PURPOSES, draw_object, draw_scene, scene_rng, write_split
@@ -21,9 +21,9 @@ def test_scenes_are_large_enough_and_their_masks_do_not_overlap():
     for i in range(20):
         scene = draw_scene(scene_rng(2, "val", i))
         assert min(scene.image.shape[:2]) >= 128 and scene.objects
-        assert np.sum([drawn.mask for drawn in scene.objects], axis=0).max() == 1
-        drawn = {thing.category for thing in scene.objects}
-        assert all(names and names <= drawn for _, names in scene.captions)
+        assert np.sum([object_.mask for object_ in scene.objects], axis=0).max() == 1
+        categories = {object_.category for object_ in scene.objects}
+        assert all(names and names <= categories for _, names in scene.captions)
 
 
 def test_captions_use_synonyms_plurals_and_leave_things_out():
@@ -45,11 +45,11 @@ def test_a_drawn_object_is_a_picture_of_its_category():
 
 def test_the_world_is_written_as_coco_and_read_back(tmp_path):
     write_split(tmp_path, "train", 5, 1)
-    split = read_split(tmp_path, "train", "annotations/instances_train.json", "annotations/captions_train.json")
-    assert len(split.images) == 5 and len(split.captions) == 10 and not split.faults
-    for i, (image_id, (path, width, height)) in enumerate(sorted(split.images.items())):
+    data = read_coco(tmp_path, "train", "annotations/instances_train.json", "annotations/captions_train.json")
+    assert len(data.images) == 5 and len(data.captions) == 10 and not data.faults
+    for i, (image_id, (path, width, height)) in enumerate(sorted(data.images.items())):
         scene = draw_scene(scene_rng(1, "train", i))
         assert scene.image.shape[:2] == (height, width) and (tmp_path / path).exists()
-        masks = [coco_mask.decode(a["segmentation"]) for a in split.annotations if a["image_id"] == image_id]
-        for drawn, mask in zip(scene.objects, masks, strict=True):
-            np.testing.assert_array_equal(drawn.mask, mask.astype(bool))
+        masks = [coco_mask.decode(a["segmentation"]) for a in data.annotations if a["image_id"] == image_id]
+        for object_, mask in zip(scene.objects, masks, strict=True):
+            np.testing.assert_array_equal(object_.mask, mask.astype(bool))
