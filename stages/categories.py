@@ -18,7 +18,7 @@ STAGE = Stage(
 def run(job) -> None:
     from dataclasses import replace
 
-    from sources.vocabulary import Vocabulary, counted_split, read_vocabulary
+    from sources.vocabulary import Vocabulary, counted_vocabulary, read_vocabulary
     from structures.errors import UserError
 
     p = job.params
@@ -26,7 +26,7 @@ def run(job) -> None:
         vocabulary = read_vocabulary(job.files["vocabulary"])
     elif p.base or p.novel:
         counts = {row["category"]: row["objects"] for row in job.rows("category_counts")}
-        vocabulary = counted_split(counts, p.base, p.novel)
+        vocabulary = counted_vocabulary(counts, p.base, p.novel)
     else:
         labels = {row["category"] for row in job.rows("labels")}
         vocabulary = Vocabulary(base=tuple(sorted(labels)))

@@ -29,7 +29,7 @@ def run(job) -> None:
     from evaluation.average_precision import average_precision
     from evaluation.label_quality import best_iou, box_recall, covered, map_mask, pointing_chance, points_at
     from sources.vocabulary import read_vocabulary
-    from store.parquet import activation_maps
+    from models.grounding.maps import activation_maps
     from structures.masks import decode
     from structures.progress import progress
 

@@ -41,7 +41,7 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
 
     from evaluation import drawing as sheets
     from sources.images import read_image
-    from store.parquet import activation_maps
+    from models.grounding.maps import activation_maps
     from structures.masks import decode
 
     p = job.params

@@ -23,7 +23,7 @@ def run(job) -> None:
 
     from models.grounding.crops import cut_crop, paste_mask
     from pipeline.prefetch import prefetch
-    from store.parquet import activation_maps
+    from models.grounding.maps import activation_maps
     from structures.batches import batches
 
     p = job.params

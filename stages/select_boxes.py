@@ -16,7 +16,7 @@ def run(job) -> None:
     import numpy as np
     from models.grounding.box_choice.interface import load_method
 
-    from store.parquet import activation_maps
+    from models.grounding.maps import activation_maps
     from structures.batches import batches
     from structures.progress import progress
 

@@ -48,7 +48,7 @@ def run(job) -> None:
 
     torch.manual_seed(job.seed)
     weights = read_backbone_weights(job.files.get("weights"))
-    sizes = {"backbone": p.backbone, "classes": len(base), "hidden": p.hidden, "min_size": p.min_size}
+    sizes = {"backbone": p.backbone, "categories": len(base), "hidden": p.hidden, "min_size": p.min_size}
     model = WSPN(weights=weights, frozen=weights is not None, **sizes)
     model.to(job.device, memory_format=torch.channels_last).train()
     loader = StepLoader(Rows(data, load), batch=p.batch, seed=job.seed, workers=job.shared.training.workers)
@@ -77,7 +77,7 @@ def run(job) -> None:
         save_every=job.shared.training.save_every,
         clip=10.0,
     )
-    job.save_checkpoint(model.state_dict(), {"wspn": sizes, "classes": base})
+    job.save_checkpoint(model.state_dict(), {"wspn": sizes, "categories": base})
     job.save_curve(curve)
 
 

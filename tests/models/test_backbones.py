@@ -14,7 +14,7 @@ def test_resnet50_is_taken_by_config():
         maps = model.backbone(torch.zeros(1, 3, 64, 64))
     assert [m.shape[-1] for m in maps.values()] == [16, 8, 4, 2, 1]
     with torch.no_grad():
-        [(c, d, o)] = WSPN(backbone="resnet50", classes=3, hidden=16, min_size=64)(
+        [(c, d, o)] = WSPN(backbone="resnet50", categories=3, hidden=16, min_size=64)(
             [torch.zeros(3, 64, 64)], [torch.tensor([[0, 0, 32, 32.0]])]
         )
     assert c.shape == d.shape == (1, 3) and o.shape == (1, 4)

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from schemas.tables import TABLES
-from sources.coco import read_split
+from sources.coco import read_coco
 from store.manifest import Run
 
 
@@ -56,7 +56,7 @@ def test_pseudo_labels_load_in_pycocotools_and_read_back_unchanged(miniature):
     masks = pd.read_parquet(miniature.run / "pseudo_masks")
     masks = masks[masks.area >= 16]
     assert len(coco.anns) == len(masks)
-    back = read_split(file.parent, ".", file.name)
+    back = read_coco(file.parent, ".", file.name)
     assert not back.faults
     written = {(r.image_id, r.category, r.segmentation["counts"], r.area) for r in masks.itertuples()}
     assert {(a["image_id"], a["category"], a["segmentation"]["counts"], a["area"]) for a in back.annotations} == written
