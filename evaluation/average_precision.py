@@ -8,80 +8,75 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first of COCOeval.stats, in its order
 
 
 def average_precision(
     images: dict[str, tuple[int, int]],
-    truth: list[dict],
+    annotations: list[dict],
     detections: list[dict],
     groups: dict[str, Sequence[str]],
     kind: str,
 ) -> dict[str, dict[str, float]]:
-    """For each group of categories AP of detections against the truth, in percent, over those that the truth holds.
+    """{group: {metric of METRICS: percent}}, over those of each group's categories that have an annotation.
 
-    images: {image_id: (height, width)} of all images that count; truth: rows with image_id, category, bbox (xywh),
-    segmentation (RLE), area, iscrowd; detections: rows with image_id, category, score, bbox, segmentation; rows of other
-    images or categories are passed over. kind: "bbox" or "segm". Where the truth holds none of a group's categories, -1.
-    Categories are matched one by one, so all groups share one evaluation.
+    images: {image_id: (height, width)} of all images that count; annotations: rows with image_id, category, bbox (xywh
+    pixels), segmentation (RLE), area, iscrowd; detections: rows with image_id, category, score, bbox, segmentation; rows of
+    other images or categories are passed over. groups: {group: categories}; kind: "bbox" or "segm". -1 where none of a
+    group's categories has an annotation. Categories are matched one by one, so all groups share one evaluation.
     """
-    categories = sorted({name for names in groups.values() for name in names})
+    categories = sorted({category for members in groups.values() for category in members})
     image_number = {image_id: i for i, image_id in enumerate(sorted(images), start=1)}
-    number = {name: i for i, name in enumerate(categories, start=1)}
-    gt = COCO()
-    gt.dataset = {
+    category_number = {category: i for i, category in enumerate(categories, start=1)}
+
+    def counts(row: dict) -> bool:
+        return row["image_id"] in image_number and row["category"] in category_number
+
+    def numbered(row: dict) -> dict:
+        return {"image_id": image_number[row["image_id"]], "category_id": category_number[row["category"]]}
+
+    ground_truth = COCO()
+    ground_truth.dataset = {
         "info": {},
         "images": [{"id": image_number[i], "height": images[i][0], "width": images[i][1]} for i in sorted(images)],
-        "categories": [{"id": i, "name": name} for name, i in number.items()],
+        "categories": [{"id": i, "name": category} for category, i in category_number.items()],
         "annotations": [
-            {
-                "id": i,
-                "image_id": image_number[row["image_id"]],
-                "category_id": number[row["category"]],
-                "bbox": [float(v) for v in row["bbox"]],
-                "segmentation": _rle(row["segmentation"]),
-                "area": float(row["area"]),
-                "iscrowd": int(row["iscrowd"]),
-            }
-            for i, row in enumerate(truth, start=1)
-            if row["image_id"] in image_number and row["category"] in number
+            {"id": i, **numbered(row), **_shape(row), "area": float(row["area"]), "iscrowd": int(row["iscrowd"])}
+            for i, row in enumerate(annotations, start=1)
+            if counts(row)
         ],
     }
-    results = [
-        {
-            "image_id": image_number[row["image_id"]],
-            "category_id": number[row["category"]],
-            "score": float(row["score"]),
-            "bbox": [float(v) for v in row["bbox"]],
-            "segmentation": _rle(row["segmentation"]),
-        }
-        for row in detections
-        if row["image_id"] in image_number and row["category"] in number
-    ]
-    held = {row["category"] for row in truth if row["image_id"] in image_number}
-    if not gt.dataset["annotations"] or not results:
+    results = [{**numbered(row), **_shape(row), "score": float(row["score"])} for row in detections if counts(row)]
+    if not ground_truth.dataset["annotations"] or not results:
+        annotated = {row["category"] for row in annotations if row["image_id"] in image_number}
         return {
-            group: dict.fromkeys(STATS, 0.0 if held.intersection(names) else -1.0) for group, names in groups.items()
+            group: dict.fromkeys(METRICS, 0.0 if annotated.intersection(members) else -1.0)
+            for group, members in groups.items()
         }
+    scores = {}
     with contextlib.redirect_stdout(io.StringIO()):
-        gt.createIndex()
-        if kind == "bbox":
-            results = [{key: value for key, value in row.items() if key != "segmentation"} for row in results]
-        evaluation = COCOeval(gt, gt.loadRes(results), kind)
+        ground_truth.createIndex()
+        evaluation = COCOeval(ground_truth, ground_truth.loadRes(results), kind)
         evaluation.evaluate()
         evaluation.accumulate()
-        whole, scores = evaluation.eval, {}
-        for group, names in groups.items():
-            chosen = [number[name] - 1 for name in names]
+        whole = evaluation.eval
+        for group, members in groups.items():
+            columns = [category_number[category] - 1 for category in members]
             evaluation.eval = whole | {
-                "precision": whole["precision"][:, :, chosen],
-                "recall": whole["recall"][:, chosen],
+                "precision": whole["precision"][:, :, columns],
+                "recall": whole["recall"][:, columns],
             }
             evaluation.summarize()
-            stats = np.asarray(evaluation.stats[: len(STATS)])
-            scores[group] = {n: float(value * 100 if value >= 0 else -1.0) for n, value in zip(STATS, stats)}
+            stats = np.asarray(evaluation.stats[: len(METRICS)])
+            scores[group] = {m: float(value * 100 if value >= 0 else -1.0) for m, value in zip(METRICS, stats)}
     return scores
 
 
-def _rle(segmentation: dict) -> dict:
-    return {"size": [int(v) for v in segmentation["size"]], "counts": segmentation["counts"]}
+def _shape(row: dict) -> dict:
+    """A row's box and mask as pycocotools takes them."""
+    segmentation = row["segmentation"]
+    size = [int(v) for v in segmentation["size"]]
+    return {
+        "bbox": [float(v) for v in row["bbox"]],
+        "segmentation": {"size": size, "counts": segmentation["counts"]},
+    }

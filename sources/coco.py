@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 from pycocotools import mask as coco_mask
 
 from sources.part import Fault, Part, SourceError
@@ -54,12 +53,6 @@ def encode_segmentation(segmentation, height: int, width: int) -> dict:
         raise ValueError("neither polygons nor RLE")
     if list(rle["size"]) != [height, width]:
         raise ValueError(f"a mask of {rle['size']} in an image of {[height, width]}")
-    return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def encode_mask(mask: np.ndarray) -> dict:
-    """A height x width 0/1 uint8 mask as {"size": [height, width], "counts": compressed str}."""
-    rle = coco_mask.encode(np.asfortranarray(mask))
     return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 

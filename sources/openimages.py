@@ -12,8 +12,8 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
-from sources.coco import encode_mask
 from sources.part import Fault, Part, SourceError
+from structures.masks import encode
 
 BLOCK = "32MB"
 _MASKS = ("MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
@@ -166,7 +166,7 @@ def _row(image_id: str, key: str, category: str, box: list[float], mask: np.ndar
         "annotation_id": key,
         "category": category,
         "bbox": box,
-        "segmentation": encode_mask(mask),
+        "segmentation": encode(mask),
         "area": float(mask.sum()),
         "iscrowd": crowd,
     }
