@@ -41,7 +41,7 @@ def train_detector(
     solver = make_optimizer(optimizer, model, lr=lr, weight_decay=weight_decay, lr_factors=lr_factors)
     if hasattr(model, "update_teacher"):
         solver.register_step_post_hook(lambda *_: model.update_teacher())
-    network = _distributed(model)
+    network = data_parallel(model)
 
     def take_step(step: int, part: int = 0) -> dict[str, torch.Tensor]:
         torch.manual_seed(step_seed(seed, step, part, get_rank()))
@@ -66,7 +66,7 @@ def train_detector(
     )
 
 
-def _distributed(model: torch.nn.Module) -> torch.nn.Module:
+def data_parallel(model: torch.nn.Module) -> torch.nn.Module:
     """The model, where there are several processes wrapped so that they average their gradients."""
     if get_world_size() == 1:
         return model
