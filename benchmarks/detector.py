@@ -1,6 +1,8 @@
 """train_detector: images a second of a training step against torchvision's reference step on its own Mask R-CNN."""
 
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,11 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from benchmarks.measure import RUNS, Row, seconds
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+from sources.coco import read_split
 from sources.toy.scenes import write_split
+from structures.rows import group_by_image
 from training.loop import autocast, make_optimizer
+from training.targets import detection_batches
 
 NAMES, SIZE = 65, (480, 640)
 
@@ -30,10 +35,10 @@ def train_detector(device: str) -> list[Row]:
     """The row, in fp32 and, on a GPU, with autocast; the loader's wait is measured on drawn scenes."""
     count, small = (8, 800) if device == "cuda" else (1, 480)
     images, targets = _batch(count, device)
-    text = F.normalize(torch.randn(NAMES, 512, generator=torch.Generator().manual_seed(1)), dim=1).to(device)
     torch.manual_seed(0)
     ours = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=small, max_size=1333).to(device)
     ours = ours.to(memory_format=torch.channels_last).train()
+    ours.set_vocabulary(F.normalize(torch.randn(NAMES, 512, generator=torch.Generator().manual_seed(1)), dim=1))
     theirs = maskrcnn_resnet50_fpn(
         weights=None,
         weights_backbone=None,
@@ -43,41 +48,35 @@ def train_detector(device: str) -> list[Row]:
     )
     theirs = theirs.to(device).train()
     optimizers = {model: make_optimizer("sgd", model, lr=1e-4, weight_decay=1e-4) for model in (ours, theirs)}
-    told: dict[str, float] = {}
+    first_losses: dict[str, float] = {}
 
-    def step(model, name: str, precision: str, losses):
+    def step(model: torch.nn.Module, name: str, precision: str) -> None:
         torch.manual_seed(0)
         with autocast(device, precision):
-            found = losses([dict(target) for target in targets])
-        loss = sum(found.values())
-        told.setdefault(name, float(loss.detach()))
+            losses = model(images, [dict(target) for target in targets])
+        loss = sum(losses.values())
+        first_losses.setdefault(name, float(loss.detach()))
         optimizers[model].zero_grad(set_to_none=True)
         loss.backward()
         optimizers[model].step()
 
-    def rate(model, name: str, precision: str, losses) -> float:
-        return count / seconds(lambda: step(model, name, precision, losses), device)
-
-    def by_ours(target):
-        return ours.losses(images, target, text)
-
-    def by_theirs(target):
-        return theirs(images, target)
+    def rate(model: torch.nn.Module, name: str, precision: str) -> float:
+        return count / seconds(lambda: step(model, name, precision), device)
 
     rows = []
     for precision in ("fp32", "bf16")[: 2 if device == "cuda" else 1]:
-        found = rate(ours, f"ours {precision}", precision, by_ours)
-        other = rate(theirs, "theirs", "fp32", by_theirs)
+        our_rate = rate(ours, f"ours {precision}", precision)
+        their_rate = rate(theirs, "theirs", "fp32")
         rows.append(
             Row(
                 name="train_detector" + ("" if precision == "fp32" else "_autocast"),
                 unit="images/s",
                 sizes=f"Mask R-CNN, ResNet-50-FPN, batch {count}, 640 x 480 at {small}",
-                ours=found,
-                baseline=other,
+                ours=our_rate,
+                baseline=their_rate,
                 wanted=1.0 if precision == "fp32" else 1.5,
                 agreement=f"weights {_weights(ours):,} against {_weights(theirs):,}; first losses "
-                f"{told[f'ours {precision}']:.2f} and {told['theirs']:.2f}, both from random weights",
+                f"{first_losses[f'ours {precision}']:.2f} and {first_losses['theirs']:.2f}, both from random weights",
             )
         )
     return [*rows, _loader(device)]
@@ -89,29 +88,24 @@ def _weights(model: torch.nn.Module) -> int:
 
 def _loader(device: str) -> Row:
     """The share of a step that waits for its batch, with the embedded detector, the quickest to feed."""
-    import tempfile
-    from pathlib import Path
-
-    from sources.coco import read_split
-    from training.targets import by_image, object_batches
-
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_split(root, "train", 48, 1)
         split = read_split(root, "train", "annotations/instances_train.json")
-        objects = by_image(split.annotations)
-        names = sorted({row["category"] for row in split.annotations})
-        data = [(split.images[image_id][0], objects[image_id]) for image_id in sorted(objects)]
-        batches = object_batches(root, data, names, seed=0, batch=8, workers=2 if device == "cuda" else 0)
+        annotations = group_by_image(split.annotations)
+        categories = sorted({row["category"] for row in split.annotations})
+        data = [(split.images[image_id][0], annotations[image_id]) for image_id in sorted(annotations)]
+        workers = 2 if device == "cuda" else 0
+        batches = detection_batches(root, data, categories, batch=8, seed=0, workers=workers, accumulate=1)
         model = OpenVocabularyMaskRCNN(backbone="small", dimension=128, min_size=144, max_size=192).to(device).train()
-        text = F.normalize(torch.randn(len(names), 128), dim=1).to(device)
+        model.set_vocabulary(F.normalize(torch.randn(len(categories), 128), dim=1))
         waits, steps = [], []
         for step in range(RUNS + 4):
             began = time.perf_counter()
             batch = batches(step)
             loaded = time.perf_counter()
             targets = [{key: value.to(device) for key, value in target.items()} for _, target in batch]
-            losses = model.losses([picture.to(device) for picture, _ in batch], targets, text)
+            losses = model([picture.to(device) for picture, _ in batch], targets)
             sum(losses.values()).backward()
             waits.append(loaded - began)
             steps.append(time.perf_counter() - began)

@@ -115,10 +115,11 @@ class Rates:
     def _detector(self):
         model = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=800, max_size=1333).to(self.device)
         text = F.normalize(torch.randn(65, 512, device=self.device), dim=1)
+        model.set_vocabulary(text)
         return model, to_tensor(self.scene).to(self.device), text
 
     def train_detector(self):
-        model, picture, text = self._detector()
+        model, picture, _ = self._detector()
         masks = torch.zeros(3, 480, 640, dtype=torch.uint8, device=self.device)
         boxes = torch.tensor([[50.0, 50, 200, 200], [300, 100, 500, 400], [10, 300, 120, 460]], device=self.device)
         for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
@@ -129,7 +130,7 @@ class Rates:
 
         def step():
             with precision:
-                losses = model.losses([picture] * count, [dict(target) for _ in range(count)], text)
+                losses = model([picture] * count, [dict(target) for _ in range(count)])
             sum(losses.values()).backward()
 
         return step, count, "images/s"

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import FrozenBatchNorm2d
 
 from structures.errors import UserError
@@ -78,33 +78,41 @@ def build_backbone(
     starts from nothing. frozen: normalise by stored statistics, right for all weights that were trained. Raises
     BackboneError where the weights don't fit.
     """
-    norm = FrozenBatchNorm2d if frozen else nn.BatchNorm2d
     if name == "small":
-        network, result = SmallBackbone(norm), None
-        channels, strides = SMALL_WIDTHS, (2, 4, 8, 16)
-    else:
-        network = torchvision.models.resnet50(weights=None, norm_layer=norm)
-        result = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-        channels, strides = (256, 512, 1024, 2048), (4, 8, 16, 32)
-    if weights is not None:
-        plain = {key: value.float() for key, value in weights.items() if not key.endswith("num_batches_tracked")}
-        plain = {key: value for key, value in plain.items() if result is None or not key.startswith("fc.")}
-        found = network.load_state_dict(plain, strict=False)
-        missing = [key for key in found.missing_keys if not key.startswith("fc.")]
-        if missing or found.unexpected_keys:
-            faults = [f"missing {key}" for key in missing] + [f"unknown {key}" for key in found.unexpected_keys]
-            raise BackboneError(
-                f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)"
-            )
-    return (IntermediateLayerGetter(network, result) if result else network), channels, strides
+        network = SmallBackbone(FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
+        _load(network, name, weights)
+        return network, SMALL_WIDTHS, (2, 4, 8, 16)
+    maps = {f"layer{i}": str(i - 1) for i in range(1, 5)}
+    return create_feature_extractor(_resnet50(weights, frozen), maps), (256, 512, 1024, 2048), (4, 8, 16, 32)
 
 
 def build_c4(weights: dict[str, Tensor] | None = None, *, frozen: bool) -> tuple[nn.Module, nn.Module]:
     """ResNet-50 cut after its fourth stage (C4): a body whose map "0" has 1,024 channels at stride 16, and the fifth
     stage, 1,024 to 2,048 channels at half the size. weights, frozen, errors: as build_backbone."""
-    whole, _, _ = build_backbone("resnet50", weights, frozen=frozen)
-    body = IntermediateLayerGetter(whole, {"layer3": "0"})
-    return body, whole["layer4"]
+    network = _resnet50(weights, frozen)
+    return create_feature_extractor(network, {"layer3": "0"}), network.layer4
+
+
+def _resnet50(weights: dict[str, Tensor] | None, frozen: bool) -> nn.Module:
+    network = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
+    _load(network, "resnet50", weights)
+    return network
+
+
+def _load(network: nn.Module, name: str, weights: dict[str, Tensor] | None) -> None:
+    """Take over weights, as float32; the classifier of either side is passed over."""
+    if weights is None:
+        return
+    of_backbone = {
+        key: value.float()
+        for key, value in weights.items()
+        if not key.endswith("num_batches_tracked") and not (name == "resnet50" and key.startswith("fc."))
+    }
+    missing, unknown = network.load_state_dict(of_backbone, strict=False)
+    missing = [key for key in missing if not key.startswith("fc.")]
+    if missing or unknown:
+        faults = [f"missing {key}" for key in missing] + [f"unknown {key}" for key in unknown]
+        raise BackboneError(f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)")
 
 
 def read_backbone_weights(path) -> dict[str, Tensor] | None:

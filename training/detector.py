@@ -1,76 +1,75 @@
-"""How every detector is trained: one schedule, on one or many GPUs, in one or several parts of a batch."""
+"""How every detector is trained: one schedule, in one process or in one a GPU, with batches whole or in parts."""
 
 from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.job import Job
-from training.loop import autocast, make_optimizer, step_seed, train, warmup_steps
+from training.loop import autocast, make_optimizer, step_seed, train, warmup_milestones
+from training.processes import get_rank, get_world_size
 
 
 def train_detector(
-    job: Job,
     model: torch.nn.Module,
-    text: torch.Tensor,
-    batches: Callable,
+    batches: Callable[[int], list[tuple[torch.Tensor, dict]]],
     *,
+    steps: int,
+    lr: float,
+    warmup: int,
+    milestones: tuple[int, ...],
+    optimizer: str,
+    weight_decay: float,
+    precision: str,
+    accumulate: int,
+    save_every: int,
+    seed: int,
+    device: str,
+    scratch: Path,
     description: str,
-    faster: dict | None = None,
-    **changed,
-) -> list:
-    """Train `model` by its losses(images, targets, text) as the stage's parameters say; the curve. What else than losses
-    ("loss…") they return is recorded.
+    lr_factors: dict[str, float] | None = None,
+) -> list[dict]:
+    """Train `model`, which is on `device`, by the losses that model(images, targets) returns; the curve, as of
+    training.loop.train. What else than losses ("loss…") they name is recorded.
 
-    batches(step): a list of (picture [3, h, w], target), this process's part of the step's batch; it may draw from
-    torch's global generator, which is set for each part of each step, as torchvision's samplers do. faster: as for
-    make_optimizer; changed: arguments of training.loop.train that are not as the parameters say.
+    batches(step): a list of (picture [3, h, w], target), this process's share of the step's batch, or a part of it with
+    accumulate > 1; it may draw from torch's global generator, which is set for each part of each step, as torchvision's
+    samplers do. optimizer, lr, weight_decay, lr_factors: as for make_optimizer; warmup, milestones: as for
+    warmup_milestones; precision: as for autocast. A model with update_teacher() is asked for it after each step.
     """
-    p = job.params
     model.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on processors and on GPUs
+    solver = make_optimizer(optimizer, model, lr=lr, weight_decay=weight_decay, lr_factors=lr_factors)
+    if hasattr(model, "update_teacher"):
+        solver.register_step_post_hook(lambda *_: model.update_teacher())
+    network = data_parallel(model)
 
-    def take_step(step: int, part: int = 0) -> dict:
-        torch.manual_seed(step_seed(job.seed, step, part, job.team.rank))
+    def take_step(step: int, part: int = 0) -> dict[str, torch.Tensor]:
+        torch.manual_seed(step_seed(seed, step, part, get_rank()))
         batch = batches(step)
-        images = [picture.to(job.device, non_blocking=True) for picture, _ in batch]
-        targets = [
-            {key: value.to(job.device, non_blocking=True) for key, value in target.items()} for _, target in batch
-        ]
-        with autocast(job.device, p.precision):
-            losses = model.losses(images, targets, text)
+        images = [picture.to(device, non_blocking=True) for picture, _ in batch]
+        targets = [{key: value.to(device, non_blocking=True) for key, value in target.items()} for _, target in batch]
+        with autocast(device, precision):
+            losses = network(images, targets)
         return {"loss": sum(value for name, value in losses.items() if name.startswith("loss")), **losses}
 
-    usual = {"steps": p.steps, "scratch": job.scratch, "save_every": p.save_every}
     return train(
-        model,
-        make_optimizer(p.optimizer, model, lr=p.lr, weight_decay=p.weight_decay, faster=faster),
+        network,
+        solver,
         take_step,
-        factor=lambda step: warmup_steps(step, warmup=p.warmup, drops=tuple(p.drops)),
+        steps=steps,
+        lr_factor=lambda step: warmup_milestones(step, warmup=warmup, milestones=milestones),
+        scratch=scratch,
         description=description,
+        save_every=save_every,
         clip=10.0,
-        accumulate=p.accumulate,
-        team=job.team,
-        **usual | changed,
+        accumulate=accumulate,
     )
 
 
-def text_of(job: Job, rows: list[dict]) -> torch.Tensor:
-    """The vectors of rows of `embeddings`, [names, dimension] on the job's device."""
-    return torch.tensor(np.array([row["vector"] for row in rows], np.float32)).to(job.device)
-
-
-def training_paths(job: Job) -> dict[str, str]:
-    """{image_id: path} of the training images."""
-    return {row["image_id"]: row["path"] for row in job.rows("images") if row["split"] == "train"}
-
-
-def drawn_objects(job: Job, paths: dict[str, str], categories: set[str]) -> list[dict]:
-    """The annotations of those categories in those images that a detector can learn from: no crowds, no slivers."""
-    return [
-        row
-        for row in job.rows("annotations")
-        if row["image_id"] in paths
-        and row["category"] in categories
-        and not row["iscrowd"]
-        and min(row["bbox"][2:]) >= 1
-    ]
+def data_parallel(model: torch.nn.Module) -> torch.nn.Module:
+    """The model, where there are several processes wrapped so that they average their gradients."""
+    if get_world_size() == 1:
+        return model
+    # A share of a batch may use only some weights: pictures without annotations none of the region proposal network's.
+    # Buffers are a process's own: the least noise that it saw, which train_student takes the minimum of.
+    return DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)

@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from training.processes import batch_share, get_rank
+
 
 class _Steps(Sampler):
-    """The items that one process takes, part by part of each step."""
+    """The indices that one process takes, part by part of each step, from the step `start` on."""
 
-    def __init__(self, size: int, batch: int, seed: int, start: int, rank: int, world: int, parts: int):
-        self.size, self.batch, self.seed, self.start = size, batch, seed, start
-        self.rank, self.world, self.parts = rank, world, parts
+    def __init__(self, size: int, batch: int, seed: int, accumulate: int, start: int):
+        self.size, self.batch, self.seed, self.accumulate, self.start = size, batch, seed, accumulate, start
+        self.rank, self.share = get_rank(), batch_share(batch, accumulate)
 
     def __iter__(self) -> Iterator[list[int]]:
         order: dict[int, list[int]] = {}
         position = self.start * self.batch
-        share = self.batch // (self.world * self.parts)
         while True:
             indices = []
             for place in range(position, position + self.batch):
@@ -26,16 +27,17 @@ class _Steps(Sampler):
                     order = {epoch: torch.randperm(self.size, generator=generator).tolist()}
                 indices.append(order[epoch][i])
             position += self.batch
-            mine = indices[self.rank * share * self.parts :]
-            for part in range(self.parts):
-                yield mine[part * share : (part + 1) * share]
+            of_this_process = indices[self.rank * self.share * self.accumulate :]
+            for part in range(self.accumulate):
+                yield of_this_process[part * self.share : (part + 1) * self.share]
 
 
 class StepLoader:
-    """loader(step) gives the batch of a step, a list of the dataset's items; steps must be asked for one after another.
+    """loader(step) gives this process's share of a step's batch, a list of the dataset's items; steps must be asked for one
+    after another.
 
-    Every epoch is a new permutation of the data set. With `parts` > 1 a step's batch comes in so many equal parts, one
-    a call; of a team of `world` processes each gets the items of its `rank`.
+    Every epoch is a new permutation of the data set. With accumulate > 1 the share comes in so many equal parts, one a
+    call. Raises UserError where the batch can't be split evenly.
     """
 
     def __init__(
@@ -45,13 +47,12 @@ class StepLoader:
         batch: int,
         seed: int,
         workers: int = 0,
+        accumulate: int = 1,
         collate: Callable = list,
-        rank: int = 0,
-        world: int = 1,
-        parts: int = 1,
     ):
+        batch_share(batch, accumulate)
         self._dataset, self._workers, self._collate, self._iterator = dataset, workers, collate, None
-        self._order = {"batch": batch, "seed": seed, "rank": rank, "world": world, "parts": parts}
+        self._order = {"batch": batch, "seed": seed, "accumulate": accumulate}
 
     def __call__(self, step: int):
         if self._iterator is None:

@@ -10,14 +10,16 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from structures.errors import UserError
 from structures.progress import progress
-from training.processes import Team
+from training.processes import is_main_process, reduce_dict
 
 log = logging.getLogger("cap2mask")
 
@@ -41,27 +43,29 @@ def autocast(device: str, precision: str):
     or the GPU computes in bfloat16 itself."""
     kind = device.split(":")[0]
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        native = (
+            torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu.get_capabilities().get("avx512_bf16", False)
+        )
         precision = "bf16" if native else "fp32"
     return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
 
 
 def make_optimizer(
-    name: str, module: torch.nn.Module, *, lr: float, weight_decay: float, faster: dict[str, float] | None = None
+    method: str, module: torch.nn.Module, *, lr: float, weight_decay: float, lr_factors: dict[str, float] | None = None
 ) -> torch.optim.Optimizer:
     """SGD with momentum 0.9 ("sgd"), or AdamW ("adamw"), over the weights that learn.
 
-    faster: {start of a weight's name: factor on its learning rate}.
+    lr_factors: {start of a weight's name: factor on its learning rate}.
     """
     groups: dict[float, list] = {}
-    for weight_name, weight in module.named_parameters():
+    for name, weight in module.named_parameters():
         if weight.requires_grad:
-            factors = [factor for start, factor in (faster or {}).items() if weight_name.startswith(start)]
+            factors = [factor for start, factor in (lr_factors or {}).items() if name.startswith(start)]
             groups.setdefault(factors[0] if factors else 1.0, []).append(weight)
-    learned = [{"params": weights, "lr": lr * factor} for factor, weights in groups.items()]
-    if name == "sgd":
-        return torch.optim.SGD(learned, lr=lr, momentum=0.9, weight_decay=weight_decay)
-    return torch.optim.AdamW(learned, lr=lr, weight_decay=weight_decay)
+    parameters = [{"params": weights, "lr": lr * factor} for factor, weights in groups.items()]
+    if method == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
 
 
 def warmup_cosine(step: int, *, steps: int, warmup: int, floor: float = 0.01) -> float:
@@ -71,10 +75,10 @@ def warmup_cosine(step: int, *, steps: int, warmup: int, floor: float = 0.01) ->
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def warmup_steps(step: int, *, warmup: int, drops: tuple[int, ...]) -> float:
-    """A factor on the learning rate: linear over `warmup` steps, then ten times less at each of `drops`."""
+def warmup_milestones(step: int, *, warmup: int, milestones: Sequence[int]) -> float:
+    """A factor on the learning rate: linear over `warmup` steps, then ten times less from each of `milestones` on."""
     factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return factor * 0.1 ** sum(step >= drop for drop in drops)
+    return factor * 0.1 ** sum(step >= milestone for milestone in milestones)
 
 
 def train(
@@ -83,55 +87,52 @@ def train(
     take_step: Callable[..., dict[str, torch.Tensor]],
     *,
     steps: int,
-    factor: Callable[[int], float],
+    lr_factor: Callable[[int], float],
     scratch: Path,
     description: str,
     save_every: int = 500,
     clip: float | None = None,
     record_every: int = 10,
     accumulate: int = 1,
-    team: Team | None = None,
 ) -> list[dict]:
     """Run `steps` steps and return the curve: rows of step, name, value (means over record_every steps).
 
-    take_step(step) returns named scalars; "loss" is minimised, the others are recorded. With accumulate > 1 it is
-    called as take_step(step, part) for each part of a step, whose gradients are averaged; so are those of the team's
-    processes. factor(step) scales the learning rates that the optimizer came with. A checkpoint is kept in `scratch`
-    and taken up again from there; scratch/curve.csv can be watched meanwhile.
+    take_step(step) returns named scalars, the same names in every step; "loss" is minimised, the others are recorded.
+    With accumulate > 1 it is called as take_step(step, part) for each part of a step, whose gradients are averaged. Where
+    several processes train, module is a DistributedDataParallel, which averages theirs, and take_step calls it.
+    lr_factor(step) scales the learning rates that the optimizer came with; clip bounds the gradients' norm. A checkpoint is
+    kept in `scratch` and taken up again from there; scratch/curve.csv can be watched meanwhile.
 
     Raises TrainingError where the loss is not finite.
     """
-    team = team or Team()
+    parallel = isinstance(module, DistributedDataParallel)
+    network = module.module if parallel else module
     checkpoint = scratch / "checkpoint.pt"
     rates = [group["lr"] for group in optimizer.param_groups]
-    start, curve, sums = 0, [], {}
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, curve, sums = state["step"], state["curve"], state["sums"]
-    live = _LiveCurve(scratch / "curve.csv", curve) if team.leads else None
+    start, curve, sums = _resume(checkpoint, network, optimizer)
+    live = _LiveCurve(scratch / "curve.csv", curve) if is_main_process() else None
     bar = progress(
-        range(start, steps), description=description, unit="step", total=steps, done=start, quiet=not team.leads
+        range(start, steps), description=description, unit="step", total=steps, done=start, quiet=not is_main_process()
     )
     shown = time.monotonic()
     for step in bar:
         for group, rate in zip(optimizer.param_groups, rates):
-            group["lr"] = rate * factor(step)
+            group["lr"] = rate * lr_factor(step)
         optimizer.zero_grad(set_to_none=True)
         parts = []
         for part in range(accumulate):
-            scalars = take_step(step, part) if accumulate > 1 else take_step(step)
-            (scalars["loss"] / accumulate).backward()
+            # processes exchange gradients once a step, with its last part
+            with module.no_sync() if parallel and part + 1 < accumulate else nullcontext():
+                scalars = take_step(step, part) if accumulate > 1 else take_step(step)
+                (scalars["loss"] / accumulate).backward()
             parts.append({name: value.detach() for name, value in scalars.items()})
-        scalars = team.average({name: sum(p[name] for p in parts) / accumulate for name in parts[0]})
+        scalars = reduce_dict({name: sum(part[name] for part in parts) / accumulate for name in parts[0]})
         if not torch.isfinite(scalars["loss"]):
             good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was kept yet"
             value = scalars["loss"].item()
             raise TrainingError(f"{description}: the loss is {value} at step {step}; {good}; try a lower lr")
-        team.average_gradients(module)
         if clip:
-            torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
         for name, value in scalars.items():
             sums[name] = sums.get(name, 0.0) + float(value)
@@ -145,9 +146,19 @@ def train(
             if time.monotonic() - shown > 5:
                 bar.set_postfix({row["name"]: f"{row['value']:.3f}" for row in rows}, refresh=False)
                 shown = time.monotonic()
-        if team.leads and (step + 1) % save_every == 0 and step + 1 < steps:
-            _save(checkpoint, module, optimizer, step + 1, curve, sums)
+        if is_main_process() and (step + 1) % save_every == 0 and step + 1 < steps:
+            _save(checkpoint, network, optimizer, step + 1, curve, sums)
     return curve
+
+
+def _resume(checkpoint: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
+    """Load a checkpoint where there is one: the step to go on with, the curve, and the sums that it goes on from."""
+    if not checkpoint.exists():
+        return 0, [], {}
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["module"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["curve"], state["sums"]
 
 
 class _LiveCurve:
@@ -166,7 +177,10 @@ class _LiveCurve:
             csv.DictWriter(file, ("step", "name", "value")).writerows(rows)
 
 
-def _save(path: Path, module, optimizer, step: int, curve: list[dict], sums: dict) -> None:
+def _save(
+    path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, curve: list[dict], sums: dict
+) -> None:
+    """Keep the state after `step` steps, at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}

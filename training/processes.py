@@ -1,106 +1,90 @@
-"""Training on several GPUs (or processes): who this process is, and how gradients are shared.
+"""Several processes that train together, one a GPU: which of them this is, and what they agree on (torch.distributed).
 
-torchrun starts the processes; each takes its share of every batch, and gradients are averaged before each step.
+torchrun starts the processes. Whoever only asks who this process is loads no torch.
 """
 
 import os
 import sys
-from dataclasses import dataclass
 
 from structures.errors import UserError
 
 
-@dataclass(frozen=True)
-class Team:
-    """Process `rank` of `world`; a process alone is the whole team."""
-
-    rank: int = 0
-    world: int = 1
-
-    @classmethod
-    def of_this_process(cls) -> "Team":
-        """As torchrun says in the environment."""
-        return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process writes what all made."""
-        return self.rank == 0
-
-    def join(self, device: str) -> None:
-        """Meet the others; on CUDA take the GPU of this process."""
-        if self.world == 1:
-            return
-        import torch
-        import torch.distributed as dist
-
-        if device.startswith("cuda"):
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-
-    def leave(self) -> None:
-        """The end of what join began."""
-        if self.world > 1:
-            import torch.distributed as dist
-
-            if dist.is_initialized():
-                dist.destroy_process_group()
-
-    def share(self, batch: int, accumulate: int) -> int:
-        """Images a process takes at once. Raises UserError where the batch can't be split evenly."""
-        if batch % (self.world * accumulate):
-            raise UserError(
-                f"a batch of {batch} can't be split over {self.world} processes, {accumulate} times each: "
-                "change batch or accumulate"
-            )
-        return batch // (self.world * accumulate)
-
-    def average_gradients(self, module) -> None:
-        """Replace every gradient by its mean over the team; a weight that some process did not use counts as zero."""
-        if self.world == 1:
-            return
-        import torch
-        import torch.distributed as dist
-
-        learned = [weight for weight in module.parameters() if weight.requires_grad]
-        for weight in learned:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        flat = torch.cat([weight.grad.flatten() for weight in learned])
-        dist.all_reduce(flat)
-        flat /= self.world
-        for weight, part in zip(learned, flat.split([weight.numel() for weight in learned])):
-            weight.grad.copy_(part.view_as(weight))
-
-    def least(self, value: float) -> float:
-        """The smallest of the team's values."""
-        if self.world == 1:
-            return value
-        import torch
-        import torch.distributed as dist
-
-        found = torch.tensor(value)
-        if dist.get_backend() == "nccl":
-            found = found.cuda()
-        dist.all_reduce(found, dist.ReduceOp.MIN)
-        return float(found)
-
-    def average(self, scalars: dict) -> dict:
-        """The mean of named scalars over the team."""
-        if self.world == 1:
-            return scalars
-        import torch
-        import torch.distributed as dist
-
-        values = torch.stack([value.detach().float() for value in scalars.values()])
-        dist.all_reduce(values)
-        return dict(zip(scalars, values / self.world))
+def get_rank() -> int:
+    """The number of this process, from 0 on, as torchrun says in the environment."""
+    return int(os.environ.get("RANK", 0))
 
 
-def spread_out(gpus: int) -> None:
-    """Start this command again as `gpus` processes under torchrun, where it isn't one of them already."""
-    if gpus > 1 and "RANK" not in os.environ:
-        module = sys.modules["__main__"].__spec__.name
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
-        os.execv(sys.executable, [*launch, "--module", module, *sys.argv[1:]])
+def get_world_size() -> int:
+    """How many processes train together; 1 for a process alone."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main_process() -> bool:
+    """Whether this process writes what all of them made."""
+    return get_rank() == 0
+
+
+def launch(processes: int) -> None:
+    """Start this very command (python -m MODULE ARGUMENTS) again as so many processes under torchrun, in place of this
+    process; return where one is enough or where this is one of them already."""
+    if processes <= 1 or "RANK" in os.environ:
+        return
+    module = sys.modules["__main__"].__spec__.name
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    # after "--" torchrun takes no argument for its own: it would read the command's --run as a part of --run-path
+    os.execv(sys.executable, [*torchrun, "--module", "--", module, *sys.argv[1:]])
+
+
+def init_process_group(device: str) -> None:
+    """Meet the other processes, over nccl for "cuda" (which takes the GPU of this process), over gloo for "cpu"."""
+    if get_world_size() == 1:
+        return
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+
+
+def destroy_process_group() -> None:
+    """The end of what init_process_group began."""
+    if get_world_size() == 1:
+        return
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def reduce_dict(values: dict) -> dict:
+    """The mean over the processes of each of named scalars (tensors [] on one device), detached; all have the same names."""
+    if get_world_size() == 1:
+        return {name: value.detach() for name, value in values.items()}
+    import torch
+
+    means = torch.stack([value.detach().float() for value in values.values()])
+    torch.distributed.all_reduce(means)
+    return dict(zip(values, means / get_world_size()))
+
+
+def all_reduce_min(value: float) -> float:
+    """The smallest of the processes' values, as float32 where there are several."""
+    if get_world_size() == 1:
+        return value
+    import torch
+
+    least = torch.tensor(value, device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+    return float(least)
+
+
+def batch_share(batch: int, accumulate: int) -> int:
+    """Items that a process takes at once of a step's batch. Raises UserError where it can't be split evenly."""
+    share, rest = divmod(batch, get_world_size() * accumulate)
+    if rest:
+        raise UserError(
+            f"a batch of {batch} can't be split over {get_world_size()} processes, {accumulate} times each: "
+            "change batch or accumulate"
+        )
+    return share

@@ -1,90 +1,85 @@
-"""Annotated objects of a picture as what a detector learns from: boxes, class numbers, masks."""
+"""Annotated and pseudo-labelled objects of a picture as what a detector learns from: boxes, labels, masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor
 
 from sources.images import read_image
 from training.loader import Rows, StepLoader
 
-
-def by_image(annotations: list[dict]) -> dict[str, list[dict]]:
-    """Rows of a table grouped by their image_id, in their order."""
-    grouped: dict[str, list[dict]] = {}
-    for row in annotations:
-        grouped.setdefault(row["image_id"], []).append(row)
-    return grouped
+_MIRROR = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.ToPureTensor()])
 
 
-def training_item(root: Path, path: str, annotations: list[dict], number: dict[str, int]) -> tuple[Tensor, dict]:
+def label_numbers(categories: Iterable[str]) -> dict[str, int]:
+    """{category: its label}, from 1 on in their order; 0 is the background, as in torchvision."""
+    return {category: label for label, category in enumerate(categories, start=1)}
+
+
+def detection_target(
+    picture: np.ndarray, annotations: list[dict], numbers: dict[str, int], pseudo_labels: list[dict] | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """A picture [3, h, w] float32 in 0..1 and its target: boxes [n, 4] xyxy pixels, labels [n], masks [n, h, w] uint8.
 
-    annotations: rows with category, bbox (xywh) and segmentation (RLE); number: {category: its label, from 1 on}.
+    picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE); numbers: {category: its
+    label}. pseudo_labels, where given: rows of `student_labels`, which come after the annotations; then the target has
+    pseudo [n] bool (which are pseudo-labels), weight [n] float32 (1 of annotations) and annotated [] bool (whether there
+    are annotations), too. At least one object in all.
     """
-    picture = to_tensor(read_image(root, path))
-    masks = torch.from_numpy(np.stack([coco_mask.decode(row["segmentation"]) for row in annotations]))
-    boxes = torch.tensor(np.array([row["bbox"] for row in annotations], np.float32))
+    rows = annotations + [row | {"bbox": _xywh(row["box"])} for row in pseudo_labels or []]
+    boxes = torch.tensor(np.array([row["bbox"] for row in rows], np.float32))
     boxes[:, 2:] += boxes[:, :2]
-    labels = torch.tensor([number[row["category"]] for row in annotations])
-    return picture, {"boxes": boxes, "labels": labels, "masks": masks}
+    target = {
+        "boxes": boxes,
+        "labels": torch.tensor([numbers[row["category"]] for row in rows]),
+        "masks": torch.from_numpy(np.stack([coco_mask.decode(row["segmentation"]) for row in rows])),
+    }
+    if pseudo_labels is not None:
+        target |= {
+            "pseudo": torch.tensor([False] * len(annotations) + [True] * len(pseudo_labels)),
+            "weight": torch.tensor([1.0] * len(annotations) + [float(row["weight"]) for row in pseudo_labels]),
+            "annotated": torch.tensor(bool(annotations)),
+        }
+    return to_tensor(picture), target
 
 
-def mirrored(picture: Tensor, target: dict) -> tuple[Tensor, dict]:
-    """The same, left and right exchanged."""
-    boxes = target["boxes"].clone()
-    boxes[:, [0, 2]] = picture.shape[-1] - boxes[:, [2, 0]]
-    return picture.flip(-1), target | {"boxes": boxes, "masks": target["masks"].flip(-1)}
-
-
-def object_batches(
-    root: Path, data: list[tuple[str, list[dict]]], categories: list[str], *, seed: int, batch: int, **sharing
-) -> Callable[[int], list[tuple[Tensor, dict]]]:
-    """batches(step) of training items, half of them mirrored by coins of torch's global generator.
-
-    data: of each picture its path and its annotations; categories: in the order of their labels; sharing: what else
-    StepLoader takes.
-    """
-    number = {name: i for i, name in enumerate(categories, start=1)}
-    rows = Rows(data, lambda row: training_item(root, *row, number))
-    loader = StepLoader(rows, batch=batch, seed=seed, **sharing)
-    return lambda step: [mirrored(*item) if torch.rand(()) < 0.5 else item for item in loader(step)]
-
-
-def student_batches(
+def detection_batches(
     root: Path,
-    data: list[tuple[str, list[dict], list[dict]]],
+    data: list[tuple[str, list[dict]]] | list[tuple[str, list[dict], list[dict]]],
     categories: list[str],
     *,
-    seed: int,
     batch: int,
-    **sharing,
-) -> Callable[[int], list[tuple[Tensor, dict]]]:
-    """As object_batches, of annotations and pseudo-masks together; targets as models.xpm.student.RobustStudent.losses wants
-    them.
+    seed: int,
+    workers: int,
+    accumulate: int,
+) -> Callable[[int], list[tuple[Tensor, dict[str, Tensor]]]]:
+    """batches(step): pictures and targets as detection_target gives them, half of them mirrored by torch's global generator.
 
-    data: of each picture its path, its annotations and its rows of `student_labels`.
+    data: of each picture its path below root and its annotations, and for a student its pseudo-labels; categories: in the
+    order of their labels; the numbers: as for StepLoader.
     """
-    number = {name: i for i, name in enumerate(categories, start=1)}
-    rows = Rows(data, lambda row: student_item(root, *row, number))
-    loader = StepLoader(rows, batch=batch, seed=seed, **sharing)
-    return lambda step: [mirrored(*item) if torch.rand(()) < 0.5 else item for item in loader(step)]
+    numbers = label_numbers(categories)
+
+    def load(row: tuple) -> tuple[Tensor, dict[str, Tensor]]:
+        path, annotations, *pseudo_labels = row
+        return detection_target(read_image(root, path), annotations, numbers, *pseudo_labels)
+
+    loader = StepLoader(Rows(data, load), batch=batch, seed=seed, workers=workers, accumulate=accumulate)
+    return lambda step: [mirror_at_random(*item) for item in loader(step)]
 
 
-def student_item(
-    root: Path, path: str, drawn: list[dict], made: list[dict], number: dict[str, int]
-) -> tuple[Tensor, dict]:
-    """A picture and its target: that of training_item over annotations and pseudo-masks, with pseudo [n] bool, trust [n]
-    float32 and annotated [] bool (whether there are annotations)."""
-    as_drawn = [row | {"bbox": _xywh(row["box"])} for row in made]
-    picture, target = training_item(root, path, drawn + as_drawn, number)
-    pseudo = torch.tensor([False] * len(drawn) + [True] * len(made))
-    trust = torch.tensor([1.0] * len(drawn) + [float(row["trust"]) for row in made])
-    return picture, target | {"pseudo": pseudo, "trust": trust, "annotated": torch.tensor(bool(drawn))}
+def mirror_at_random(picture: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """A picture and its target, or with probability 1/2 both with left and right exchanged, by torch's global generator."""
+    height, width = picture.shape[-2:]
+    boxes = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=(height, width))
+    typed = target | {"boxes": boxes, "masks": tv_tensors.Mask(target["masks"])}
+    return _MIRROR(tv_tensors.Image(picture), typed)
 
 
 def _xywh(box: np.ndarray) -> list[float]:

@@ -1,21 +1,40 @@
-"""Detections as plain values: COCO's box and run-length mask of each."""
+"""From class logits of regions to detections, and detections as plain values: COCO's box and run-length mask of each."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
+from torchvision.ops import batched_nms, remove_small_boxes
 
 from structures.masks import encode
 
 
-def detection_rows(found: dict[str, Tensor], names: Sequence[str]) -> Iterator[dict]:
-    """category, score, bbox (xywh pixels), segmentation (COCO RLE) of what a detector found in one picture, best first.
+def best_regions(
+    logits: Tensor, boxes: Tensor, *, score_threshold: float, nms_iou: float, max_detections: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores [n], labels [n] (index into the names) and region indices [n] of the detections of one image, best first.
 
-    found: boxes [n, 4] xyxy, labels [n] (index into names), scores [n], masks [n, h, w] bool.
+    logits: [regions, 1 + names], the background first; boxes: [regions, 4] xyxy, in pixels of the batch; score_threshold:
+    weaker detections are dropped; nms_iou: of two of a category that overlap more the weaker is dropped.
     """
-    masks = found["masks"].cpu().numpy().astype(np.uint8)
+    probabilities = logits.softmax(1)[:, 1:]
+    region, label = (probabilities > score_threshold).nonzero(as_tuple=True)
+    score = probabilities[region, label]
+    large = remove_small_boxes(boxes[region], 1.0)
+    region, label, score = region[large], label[large], score[large]
+    strongest = batched_nms(boxes[region], score, label, nms_iou)[:max_detections]
+    return score[strongest], label[strongest], region[strongest]
+
+
+def detection_rows(detections: dict[str, Tensor], names: Sequence[str]) -> Iterator[dict]:
+    """category, score, bbox (xywh pixels) and segmentation (COCO RLE) of each detection in one picture, best first.
+
+    detections: boxes [n, 4] xyxy, labels [n] (index into names), scores [n], masks [n, h, w] bool, as
+    OpenVocabularyMaskRCNN.detect gives them.
+    """
+    masks = detections["masks"].cpu().numpy().astype(np.uint8)
     for label, score, (x0, y0, x1, y1), mask in zip(
-        found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), masks
+        detections["labels"].tolist(), detections["scores"].tolist(), detections["boxes"].tolist(), masks
     ):
         yield {
             "category": names[label],

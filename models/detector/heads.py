@@ -8,7 +8,7 @@ from torchvision.models.detection.rpn import RPNHead
 BACKGROUNDS = ("learned", "zero", "unit", "rpn")
 
 
-class Predictor(nn.Module):
+class EmbeddingHead(nn.Module):
     """Region features to the embedding h(r) and one box offset; knows the background's embedding.
 
     background: "learned", of unit length (OVIS); "zero", fixed (OVR; XPM, 3.2.1); "unit", a fixed vector of norm one (SB,

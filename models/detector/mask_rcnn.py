@@ -17,9 +17,10 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import clip_boxes_to_image
 
-from models.detector.heads import BackgroundAwareRPNHead, MaskPrior, Predictor
+from models.detector.detections import best_regions
+from models.detector.heads import BackgroundAwareRPNHead, EmbeddingHead, MaskPrior
 from models.detector.parts import build_parts
 from models.pixels import COLOUR_MEAN, COLOUR_STD
 
@@ -31,9 +32,14 @@ PARTS = {
     "embedding": ("roi_heads.box_predictor.embedding", "roi_heads.box_predictor.background"),
     "mask_head": ("roi_heads.mask_head", "roi_heads.mask_predictor"),
 }
-
-
-STUDENT_ONLY = ("noise_head.", "least_noise", "clamped")  # what a student's checkpoint has besides: models/student.py
+LOSSES = (
+    "loss_objectness",
+    "loss_rpn_box_reg",
+    "loss_classifier",
+    "loss_box_reg",
+    "loss_mask",
+)  # What a student's checkpoint has besides: models/xpm/student.py.
+STUDENT_ONLY = ("noise_head.", "least_noise", "clamped")
 
 
 def load_detector(tensors: dict[str, Tensor], settings: dict) -> "OpenVocabularyMaskRCNN":
@@ -44,12 +50,13 @@ def load_detector(tensors: dict[str, Tensor], settings: dict) -> "OpenVocabulary
 
 
 class OpenVocabularyMaskRCNN(nn.Module):
-    """The detector.
+    """The detector, in the form of torchvision's: in training mode a call gives losses, in evaluation mode detections.
 
     dimension: of the text embeddings; weights: of the pretrained backbone, None to start from nothing or to load the
     whole network afterwards; frozen: see build_backbone; background_weight: of the background in the classification loss
     (OVIS, XPM: 0.2); similarity: "cosine" (both of unit length) or "dot" (XPM), divided by the temperature; background:
-    see models.detector.heads.Predictor; prior: a mask prior from the embedding head (OMP).
+    see models.detector.heads.EmbeddingHead; prior: a mask prior from the embedding head (OMP); box_score_thresh,
+    box_nms_thresh, box_detections_per_img: of a call in evaluation mode, as torchvision's.
     """
 
     def __init__(
@@ -66,6 +73,9 @@ class OpenVocabularyMaskRCNN(nn.Module):
         similarity: str = "cosine",
         background: str = "learned",
         prior: bool = False,
+        box_score_thresh: float = 0.05,
+        box_nms_thresh: float = 0.5,
+        box_detections_per_img: int = 100,
     ):
         super().__init__()
         parts = build_parts(backbone, weights, frozen)
@@ -74,28 +84,60 @@ class OpenVocabularyMaskRCNN(nn.Module):
         self.backbone = parts.features
         anchors = AnchorGenerator(parts.anchors, ((0.5, 1.0, 2.0),) * len(parts.anchors))
         per_place = anchors.num_anchors_per_location()[0]
-        aware = background == "rpn"
-        rpn_head = (BackgroundAwareRPNHead if aware else RPNHead)(parts.channels, per_place, *[dimension] * aware)
-        counts = parts.proposals
-        self.rpn = RegionProposalNetwork(anchors, rpn_head, 0.7, 0.3, 256, 0.5, counts, counts, 0.7)
-        names = list(parts.levels)
+        if background == "rpn":
+            rpn_head = BackgroundAwareRPNHead(parts.channels, per_place, dimension)
+        else:
+            rpn_head = RPNHead(parts.channels, per_place)
+        self.rpn = RegionProposalNetwork(
+            anchors,
+            rpn_head,
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n=parts.proposals,
+            post_nms_top_n=parts.proposals,
+            nms_thresh=0.7,
+        )
+        levels = list(parts.levels)
         self.roi_heads = RoIHeads(
-            parts.pooling(names, parts.box_side, 2),
+            parts.pooling(levels, parts.box_side, 2),
             parts.box_head,
-            Predictor(parts.hidden, dimension, background),
-            0.5,
-            0.5,
-            parts.sampled,
-            0.25,
-            None,
-            0.0,
-            0.5,
-            100,
-            parts.pooling(names, parts.mask_side, 2),
-            parts.mask_head,
-            parts.mask_predictor,
+            EmbeddingHead(parts.hidden, dimension, background),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.5,
+            batch_size_per_image=parts.sampled,
+            positive_fraction=0.25,
+            bbox_reg_weights=None,
+            score_thresh=box_score_thresh,
+            nms_thresh=box_nms_thresh,
+            detections_per_img=box_detections_per_img,
+            mask_roi_pool=parts.pooling(levels, parts.mask_side, 2),
+            mask_head=parts.mask_head,
+            mask_predictor=parts.mask_predictor,
         )
         self.prior = MaskPrior(parts.channels, dimension) if prior else None
+        self.register_buffer("text", None, persistent=False)
+
+    def set_vocabulary(self, text: Tensor) -> None:
+        """The names that compete in a call: their embeddings [names, dimension], unit length. No part of the state dict."""
+        self.text = text.to(self.roi_heads.box_predictor.embedding.weight.device)
+
+    def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> dict[str, Tensor] | list[dict]:
+        """In training mode the five LOSSES of Mask R-CNN, in evaluation mode of each image its detections, best first.
+
+        images: [3, h, w] float32 in 0..1; targets: dicts of boxes [n, 4] xyxy pixels, labels [n] from 1 on (index into
+        the vocabulary, plus one) and masks [n, h, w] uint8. Detections are torchvision's: boxes [n, 4] xyxy pixels,
+        labels [n] from 1 on, scores [n] and masks [n, 1, h, w], probabilities. Raises RuntimeError before set_vocabulary.
+        """
+        if self.text is None:
+            raise RuntimeError("no names compete yet: call set_vocabulary first")
+        return self.losses(images, targets) if self.training else self._torchvision_detections(images)
+
+    def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
+        """A call in training mode; what the subclasses differ in."""
+        batch, targets = self.transform(images, targets)
+        return self.detection_losses(batch, self.backbone(batch.tensors), targets, self.text)
 
     def freeze(self, parts: list[str]) -> None:
         """Keep parts as they are: any of PARTS. Raises ValueError for another name."""
@@ -151,44 +193,39 @@ class OpenVocabularyMaskRCNN(nn.Module):
         """The mask head's output [regions, 1, side, side] for boxes; arguments as for mask_features."""
         return self.roi_heads.mask_predictor(self.mask_features(features, boxes, sizes, text))
 
-    def losses(self, images: list[Tensor], targets: list[dict], text: Tensor) -> dict[str, Tensor]:
-        """The five losses of Mask R-CNN.
-
-        images: [3, h, w] float32 in 0..1; targets: dicts of boxes [n, 4] xyxy, labels [n] from 1 on (index into text,
-        plus one) and masks [n, h, w] uint8; text: [names, dimension].
-        """
-        batch, targets = self.transform(images, targets)
-        return self.detection_losses(batch, self.backbone(batch.tensors), targets, text)
-
     def detection_losses(
         self, batch: ImageList, features: dict, targets: list[dict], text: Tensor, classify: Callable | None = None
     ) -> dict[str, Tensor]:
-        """losses, of pictures that went through the transform and the backbone. classify: another classification loss, of
-        class logits, labels and the sampled regions of each picture."""
-        proposals, rpn = self.rpn(batch, features, targets)
+        """The LOSSES of pictures that went through the transform and the backbone.
+
+        targets: as of a call, boxes and masks in pixels of the batch; text: [names, dimension], the names that compete;
+        classify: another classification loss, of class logits [regions, 1 + names], labels [regions] and the sampled
+        regions of each picture.
+        """
+        proposals, rpn_losses = self.rpn(batch, features, targets)
         heads = self.roi_heads
         proposals, matched, labels, offsets = heads.select_training_samples(proposals, targets)
         embedding, deltas = self.embed(features, proposals, batch.image_sizes)
-        labels, offsets = torch.cat(labels), torch.cat(offsets)
-        logits, positive = self.class_logits(embedding, text), labels > 0
+        positives = [label > 0 for label in labels]
+        boxes = [proposal[positive] for proposal, positive in zip(proposals, positives)]
+        objects = [index[positive] for index, positive in zip(matched, positives)]
+        labels, offsets, positive = torch.cat(labels), torch.cat(offsets), torch.cat(positives)
+        logits = self.class_logits(embedding, text)
         if classify:
             loss_classifier = classify(logits, labels, proposals)
         else:
             weight = torch.ones(1 + len(text), device=text.device)
             weight[0] = self.background_weight
             loss_classifier = F.cross_entropy(logits, labels, weight=weight)
-        masks, chosen = [], []
-        for proposal, index, label in zip(proposals, matched, labels.split([len(p) for p in proposals])):
-            masks.append(proposal[label > 0])
-            chosen.append(index[label > 0])
-        mask_logits = self.mask_logits(features, masks, batch.image_sizes, text[labels[positive] - 1])
-        agnostic = [torch.zeros_like(target["labels"]) for target in targets]
+        loss_box_reg = F.smooth_l1_loss(deltas[positive], offsets[positive], beta=1 / 9, reduction="sum")
+        mask_logits = self.mask_logits(features, boxes, batch.image_sizes, text[labels[positive] - 1])
+        masks = [target["masks"] for target in targets]
+        the_only_channel = [torch.zeros_like(target["labels"]) for target in targets]
         return {
-            **rpn,
+            **rpn_losses,
             "loss_classifier": loss_classifier,
-            "loss_box_reg": F.smooth_l1_loss(deltas[positive], offsets[positive], beta=1 / 9, reduction="sum")
-            / max(1, len(labels)),
-            "loss_mask": maskrcnn_loss(mask_logits, masks, [target["masks"] for target in targets], agnostic, chosen),
+            "loss_box_reg": loss_box_reg / max(1, len(labels)),
+            "loss_mask": maskrcnn_loss(mask_logits, boxes, masks, the_only_channel, objects),
         }
 
     def regions(self, batch: ImageList, features: dict) -> tuple[list[Tensor], Tensor]:
@@ -208,64 +245,72 @@ class OpenVocabularyMaskRCNN(nn.Module):
         nms_iou: float,
         max_detections: int,
     ) -> dict[str, dict[str, Tensor]]:
-        """Find objects in one image, once for each set of names that compete.
+        """The objects of one image, once for each set of names that compete.
 
-        image: [3, h, w] float32 in 0..1; vocabularies: {any name: [names, dimension]}. Returns for each vocabulary
-        boxes [n, 4] xyxy pixels, labels [n] (index into its names), scores [n] descending, masks [n, h, w] bool.
+        image: [3, h, w] float32 in 0..1; vocabularies: {any name: [names, dimension]}; the numbers: as for best_regions.
+        Returns for each vocabulary boxes [n, 4] xyxy pixels, labels [n] (index into its names), scores [n] descending,
+        masks [n, h, w] bool.
         """
-        [found] = self.detect_in([image], vocabularies, score_threshold, nms_iou, max_detections)
-        return found
+        thresholds = {"score_threshold": score_threshold, "nms_iou": nms_iou, "max_detections": max_detections}
+        [detections] = self.detect_in([image], vocabularies, **thresholds)
+        return detections
 
     @torch.inference_mode()
     def detect_in(
-        self, images: list[Tensor], vocabularies: dict[str, Tensor], threshold: float, nms_iou: float, most: int
+        self, images: list[Tensor], vocabularies: dict[str, Tensor], **thresholds
     ) -> list[dict[str, dict[str, Tensor]]]:
         """detect for several images at once."""
+        return self._detections(images, vocabularies, mask_threshold=0.5, **thresholds)
+
+    def _torchvision_detections(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        heads = self.roi_heads
+        results = self._detections(
+            images,
+            {"own": self.text},
+            mask_threshold=None,
+            score_threshold=heads.score_thresh,
+            nms_iou=heads.nms_thresh,
+            max_detections=heads.detections_per_img,
+        )
+        detections = [result["own"] for result in results]
+        return [d | {"labels": d["labels"] + 1, "masks": d["masks"][:, None]} for d in detections]
+
+    def _detections(
+        self, images: list[Tensor], vocabularies: dict[str, Tensor], *, mask_threshold: float | None, **thresholds
+    ) -> list[dict[str, dict[str, Tensor]]]:
+        """detect_in; without a mask threshold masks are probabilities."""
         batch, _ = self.transform(images)
         features = self.backbone(batch.tensors)
-        proposed, embedding = self.regions(batch, features)
-        best, chosen, named = [], [], []
-        for boxes, h in zip(proposed, embedding.split([len(boxes) for boxes in proposed])):
+        boxes_of_images, embedding = self.regions(batch, features)
+        best, mask_boxes, mask_rows, mask_text = [], [], [], []
+        for boxes, h in zip(boxes_of_images, embedding.split([len(boxes) for boxes in boxes_of_images])):
             best.append(
                 {
-                    name: _best(self.class_logits(h, text), boxes, threshold, nms_iou, most)
+                    name: best_regions(self.class_logits(h, text), boxes, **thresholds)
                     for name, text in vocabularies.items()
                 }
             )
-            regions = torch.cat([index for _, _, index in best[-1].values()])
+            regions = torch.cat([region for _, _, region in best[-1].values()])
             if self.prior:  # a region's mask depends on its name
-                place = torch.arange(len(regions), device=regions.device)
-                named += [text[best[-1][name][1]] for name, text in vocabularies.items()]
+                rows = torch.arange(len(regions), device=regions.device)
+                mask_text += [text[best[-1][name][1]] for name, text in vocabularies.items()]
             else:
-                regions, place = regions.unique(return_inverse=True)
-            chosen.append((boxes[regions], place))
-        logits = self.mask_logits(
-            features, [boxes for boxes, _ in chosen], batch.image_sizes, torch.cat(named) if named else None
-        )
-        found = []
-        parts = logits.split([len(boxes) for boxes, _ in chosen])
-        for image, size, boxes, rivals, (seen, place), part in zip(
-            images, batch.image_sizes, proposed, best, chosen, parts
-        ):
-            height, width = image.shape[-2:]
-            scale = boxes.new_tensor([width / size[1], height / size[0]] * 2)
-            masks = paste_masks_in_image(part.sigmoid(), seen * scale, (height, width)).squeeze(1) > 0.5
-            places = place.split([len(index) for _, _, index in rivals.values()])
-            found.append(
+                regions, rows = regions.unique(return_inverse=True)
+            mask_boxes.append(boxes[regions])
+            mask_rows.append(rows.split([len(region) for _, _, region in best[-1].values()]))
+        logits = self.mask_logits(features, mask_boxes, batch.image_sizes, torch.cat(mask_text) if mask_text else None)
+        detections = []
+        for i, mask_logits in enumerate(logits.split([len(boxes) for boxes in mask_boxes])):
+            height, width = images[i].shape[-2:]
+            resized_height, resized_width = batch.image_sizes[i]
+            boxes = boxes_of_images[i]
+            scale = boxes.new_tensor([width / resized_width, height / resized_height] * 2)
+            masks = paste_masks_in_image(mask_logits.sigmoid(), mask_boxes[i] * scale, (height, width)).squeeze(1)
+            masks = masks if mask_threshold is None else masks > mask_threshold
+            detections.append(
                 {
-                    name: {"boxes": boxes[index] * scale, "labels": labels, "scores": scores, "masks": masks[own]}
-                    for (name, (scores, labels, index)), own in zip(rivals.items(), places)
+                    name: {"boxes": boxes[region] * scale, "labels": labels, "scores": scores, "masks": masks[rows]}
+                    for (name, (scores, labels, region)), rows in zip(best[i].items(), mask_rows[i])
                 }
             )
-        return found
-
-
-def _best(logits: Tensor, boxes: Tensor, threshold: float, nms_iou: float, most: int):
-    """Scores, labels and region indices of the detections that stay, best first."""
-    probabilities = logits.softmax(1)[:, 1:]
-    region, label = (probabilities > threshold).nonzero(as_tuple=True)
-    score = probabilities[region, label]
-    whole = remove_small_boxes(boxes[region], 1.0)
-    region, label, score = region[whole], label[whole], score[whole]
-    kept = batched_nms(boxes[region], score, label, nms_iou)[:most]
-    return score[kept], label[kept], region[kept]
+        return detections

@@ -20,6 +20,7 @@ class SmallMapRoIAlign(MultiScaleRoIAlign):
         """Maps [batch, channels, h, w] by name, boxes [n, 4] xyxy of each image, to [regions, channels, side, side]."""
         maps = [x[name] for name in self.featmap_names]
         if self.scales is None or self.map_levels is None:
+            # as the parent class does within its forward; there is no public way to ask for this alone
             self.scales, self.map_levels = _setup_scales(maps, image_shapes, self.canonical_scale, self.canonical_level)
         levels = self.map_levels(boxes) if len(maps) > 1 else torch.zeros(sum(map(len, boxes)), device=maps[0].device)
         places, pooled, first = [], [], 0

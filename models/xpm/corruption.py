@@ -1,8 +1,8 @@
-"""Pseudo-masks spoiled on purpose, to see what a student makes of noise: shifted, another object's, or blown up."""
+"""Pseudo-masks corrupted on purpose, to see what a student makes of noise: shifted, another object's, or blown up."""
 
 import numpy as np
 
-KINDS = ("shifted", "swapped", "blown")
+KINDS = ("shifted", "swapped", "blown_up")
 
 
 def shifted(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def shifted(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tupl
     return moved, np.clip(box + np.array([dx, dy, dx, dy], np.float32), 0, limits)
 
 
-def blown(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def blown_up(mask: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The whole of the box, grown by half of its sides, as the mask."""
     height, width = mask.shape
     centre, half = (box[:2] + box[2:]) / 2, 0.75 * (box[2:] - box[:2])

@@ -3,9 +3,10 @@ estimates, and from base annotations, in the same step."""
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
-from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
 from models.xpm import equations as xpm
 
 STRATEGIES = ("robust", "none", "stochastic_bce", "class_score", "pixel_score", "dropout_entropy")
@@ -40,7 +41,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
     """The student.
 
     base: how many of the names, from the first on, the annotations may have. strategy: how the noise of pseudo-masks is
-    met, one of STRATEGIES (XPM, Table 3); noise_sees: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6;
+    met, one of STRATEGIES (XPM, Table 3); noise_input: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6;
     eta: of Eq. 7; pseudo_weight: of the two losses of pseudo-masks; balanced: weights are divided by their mean, so that a
     strategy says which labels count more, not how much all of them count. The others are the detector's.
     """
@@ -50,7 +51,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         *,
         base: int,
         strategy: str = "robust",
-        noise_sees: str = "region",
+        noise_input: str = "region",
         noise_loss: str = "likelihood",
         samples: int = 8,
         eta: float = 0.01,
@@ -64,42 +65,43 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         self.base, self.strategy, self.noise_loss, self.samples = base, strategy, noise_loss, samples
         self.eta, self.pseudo_weight, self.balanced = eta, pseudo_weight, balanced
         self.noise_head = NoiseHead(
-            self.roi_heads.mask_predictor.conv5_mask.in_channels, noise_sees == "region_and_mask"
+            self.roi_heads.mask_predictor.conv5_mask.in_channels, noise_input == "region_and_mask"
         )
         self.register_buffer("least_noise", torch.tensor(float("inf")))  # of all average noises seen: Eq. 7's eta
         self.register_buffer("clamped", torch.zeros((), dtype=torch.long))  # values of the noise kept within its bounds
 
-    def losses(self, images: list[Tensor], targets: list[dict], text: Tensor) -> dict[str, Tensor]:
-        """The detector's losses over annotated pictures, "loss_cross_modal" and "loss_pseudo_mask" over pseudo-masks, and
-        their "noise".
+    def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
+        """A call in training mode: the detector's LOSSES over annotated pictures, "loss_cross_modal" and "loss_pseudo_mask"
+        over pseudo-masks, and their "noise". Every batch has them all, 0 where it has nothing to say about one, so that
+        processes can average them.
 
         targets: dicts of boxes [n, 4], labels [n] from 1 on, masks [n, h, w], pseudo [n] bool (which are pseudo-masks),
-        trust [n] float (a factor on their weights) and annotated [] bool (whether the others are all of the picture's base
-        objects); text: [names, dimension].
+        weight [n] float (a factor on their losses) and annotated [] bool (whether the others are all of the picture's
+        base objects).
         """
         batch, targets = self.transform(images, targets)
         features = self.backbone(batch.tensors)
-        found = {}
-        drawn = [i for i, target in enumerate(targets) if target["annotated"] and (~target["pseudo"]).any()]
-        if drawn:
-            real = [_part(targets[i], ~targets[i]["pseudo"]) for i in drawn]
+        losses = {name: batch.tensors.new_zeros(()) for name in LOSSES}
+        annotated = [i for i, target in enumerate(targets) if target["annotated"] and (~target["pseudo"]).any()]
+        if annotated:
+            annotations = [_objects(targets[i], ~targets[i]["pseudo"]) for i in annotated]
             # the transform pads all pictures to one size, so those that are annotated can be picked from the maps
-            maps = {name: value[drawn] for name, value in features.items()}
-            part = type(batch)(batch.tensors[drawn], [batch.image_sizes[i] for i in drawn])
-            found = self.detection_losses(part, maps, real, text[: self.base])
-        made = [_part(target, target["pseudo"]) for target in targets]
-        return found | self.pseudo_losses(features, batch.image_sizes, made, text)
+            maps = {name: value[annotated] for name, value in features.items()}
+            part = ImageList(batch.tensors[annotated], [batch.image_sizes[i] for i in annotated])
+            losses = self.detection_losses(part, maps, annotations, self.text[: self.base])
+        pseudo = [_objects(target, target["pseudo"]) for target in targets]
+        return losses | self.pseudo_losses(features, batch.image_sizes, pseudo, self.text)
 
     def pseudo_losses(self, features: dict, sizes: list, targets: list[dict], text: Tensor) -> dict[str, Tensor]:
         """L_X with alpha, and L_M, of pseudo-masks: Eqs. 3, 6 and 7; and the mean of their average noise. targets: dicts of
-        boxes, labels, masks and trust of each picture; a picture may have none."""
-        seen = self.look(features, sizes, targets, text)
-        loss_mask = self.mask_loss(seen)
-        weight = self.weights(seen)
+        boxes, labels, masks and weight of each picture; a picture may have none."""
+        regions = self.look(features, sizes, targets, text)
+        loss_mask = self.mask_loss(regions)
+        weight = self.weights(regions)
         if self.balanced and len(weight):
             weight = weight / weight.mean().clamp(min=1e-6)
-        loss_words = xpm.cross_modal_loss(seen["logits"], seen["words"], seen["trust"] * weight)
-        noise = xpm.average_noise(seen["variance"].detach())
+        loss_words = xpm.cross_modal_loss(regions["logits"], regions["words"], regions["weight"] * weight)
+        noise = xpm.average_noise(regions["variance"].detach())
         if self.training and len(noise):
             self.least_noise.clamp_(max=noise.min())
         return {
@@ -109,8 +111,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         }
 
     def look(self, features: dict, sizes: list, targets: list[dict], text: Tensor) -> dict[str, Tensor]:
-        """What the student makes of pseudo-labelled regions: logits [objects, names], words [objects], mask_logits,
-        masks, variance (each [objects, side, side]), trust [objects], pooled region features."""
+        """What the student makes of pseudo-labelled regions, arguments as for pseudo_losses: logits [objects, names], words
+        [objects], mask_logits, masks and variance [objects, side, side], weight [objects] of the labels, pooled region
+        features [objects, hidden], text."""
         boxes = [target["boxes"] for target in targets]
         words = torch.cat([target["labels"] for target in targets]) - 1
         embedding, _, pooled = self.embed_from(features, boxes, sizes)
@@ -118,8 +121,8 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         mask_logits = self.roi_heads.mask_predictor(hidden).squeeze(1).float()
         side = mask_logits.shape[-1]
         masks = [
-            project_masks_on_boxes(target["masks"], own, torch.arange(len(own), device=own.device), side)
-            for target, own in zip(targets, boxes)
+            project_masks_on_boxes(target["masks"], rois, torch.arange(len(rois), device=rois.device), side)
+            for target, rois in zip(targets, boxes)
         ]
         masks = (torch.cat(masks) >= 0.5).float()
         variance, outside = xpm.noise_variance(self.noise_head(hidden, masks))
@@ -130,38 +133,37 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             "mask_logits": mask_logits,
             "masks": masks,
             "variance": variance,
-            "trust": torch.cat([target["trust"] for target in targets]),
+            "weight": torch.cat([target["weight"] for target in targets]),
             "pooled": pooled,
             "text": text,
         }
 
-    def mask_loss(self, seen: dict[str, Tensor]) -> Tensor:
-        """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5; terms weighted by the labels' trust."""
+    def mask_loss(self, regions: dict[str, Tensor]) -> Tensor:
+        """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5; terms weighted by the labels' weight."""
+        logits, masks, weight = regions["mask_logits"], regions["masks"], regions["weight"]
         if self.strategy in ("robust", "stochastic_bce"):
-            return xpm.noisy_mask_loss(
-                seen["mask_logits"], seen["variance"], seen["masks"], self.samples, self.noise_loss, seen["trust"]
-            )
-        return xpm.mask_loss(seen["mask_logits"], seen["masks"], seen["trust"])
+            return xpm.noisy_mask_loss(logits, regions["variance"], masks, self.samples, self.noise_loss, weight)
+        return xpm.mask_loss(logits, masks, weight)
 
     @torch.no_grad()
-    def weights(self, seen: dict[str, Tensor]) -> Tensor:
+    def weights(self, regions: dict[str, Tensor]) -> Tensor:
         """The weight of each object in L_X, [objects]; no gradient flows through it."""
-        if not len(seen["words"]):
-            return seen["trust"]
+        if not len(regions["words"]):
+            return regions["weight"]
         if self.strategy == "robust":
-            return xpm.reliability(seen["variance"], self.eta)
+            return xpm.reliability(regions["variance"], self.eta)
         if self.strategy == "class_score":
-            return xpm.class_score(seen["logits"], seen["words"])
+            return xpm.class_score(regions["logits"], regions["words"])
         if self.strategy == "pixel_score":
-            return xpm.pixel_score(seen["mask_logits"])
+            return xpm.pixel_score(regions["mask_logits"])
         if self.strategy == "dropout_entropy":
             embed = self.roi_heads.box_predictor.embedding
-            dropped = [nn.functional.dropout(seen["pooled"], _DROPOUT) for _ in range(_PASSES)]
-            passes = [self.name_logits(embed(features), seen["text"]) for features in dropped]
+            dropped = [nn.functional.dropout(regions["pooled"], _DROPOUT) for _ in range(_PASSES)]
+            passes = [self.name_logits(embed(features), regions["text"]) for features in dropped]
             return xpm.dropout_certainty(torch.stack(passes))
-        return torch.ones_like(seen["trust"])
+        return torch.ones_like(regions["weight"])
 
 
-def _part(target: dict, chosen: Tensor) -> dict:
-    """The objects of a picture that are chosen."""
-    return {key: target[key][chosen] for key in ("boxes", "labels", "masks", "trust")}
+def _objects(target: dict, chosen: Tensor) -> dict:
+    """Those objects of a picture that are chosen, bool [n]."""
+    return {key: target[key][chosen] for key in ("boxes", "labels", "masks", "weight")}

@@ -24,28 +24,28 @@ def label_words(
     batch, _ = model.transform(images)
     features = model.backbone(batch.tensors)
     boxes, embedding = model.regions(batch, features)
-    counts = [len(own) for own in boxes]
-    chosen, found = [], []
-    for own, h, asked in zip(boxes, embedding.split(counts), words):
-        if not len(own):
-            chosen.append(own)
-            found.append(None)
+    aligned, labels = [], []
+    for proposals, h, indices in zip(boxes, embedding.split([len(proposals) for proposals in boxes]), words):
+        if not len(proposals):
+            aligned.append(proposals)
+            labels.append(None)
             continue
-        logits = model.name_logits(h, text)[:, asked]
+        logits = model.name_logits(h, text)[:, indices]
         region = align(logits)
-        word = torch.arange(len(asked), device=region.device)
-        probability = model.class_logits(h[region], text).softmax(1)[word, asked + 1]
-        chosen.append(own[region])
-        found.append({"rank": region, "similarity": logits[region, word], "score": probability})
-    named = torch.cat([asked for asked, own in zip(words, boxes) if len(own)]) if any(counts) else None
-    if named is None:
-        return found
-    logits = model.mask_logits(features, chosen, batch.image_sizes, text[named]).split([len(own) for own in chosen])
-    for image, size, own, mask, result in zip(images, batch.image_sizes, chosen, logits, found):
-        if result is None:
+        word = torch.arange(len(indices), device=region.device)
+        probability = model.class_logits(h[region], text).softmax(1)[word, indices + 1]
+        aligned.append(proposals[region])
+        labels.append({"rank": region, "similarity": logits[region, word], "score": probability})
+    if not any(labels):
+        return labels
+    text_of_regions = text[torch.cat([indices for indices, label in zip(words, labels) if label])]
+    logits = model.mask_logits(features, aligned, batch.image_sizes, text_of_regions)
+    logits = logits.split([len(regions) for regions in aligned])
+    for image, size, regions, mask_logits, label in zip(images, batch.image_sizes, aligned, logits, labels):
+        if label is None:
             continue
         height, width = image.shape[-2:]
-        result["boxes"] = own * own.new_tensor([width / size[1], height / size[0]] * 2)
-        pasted = paste_masks_in_image(mask.sigmoid(), result["boxes"], (height, width)).squeeze(1)
-        result["masks"] = pasted >= 0.5  # a logit of 0
-    return found
+        label["boxes"] = regions * regions.new_tensor([width / size[1], height / size[0]] * 2)
+        pasted = paste_masks_in_image(mask_logits.sigmoid(), label["boxes"], (height, width)).squeeze(1)
+        label["masks"] = pasted >= 0.5  # a logit of 0
+    return labels

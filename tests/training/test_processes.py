@@ -1,5 +1,6 @@
-"""Sharing a batch: two processes, or two parts, learn what one does from the whole."""
+"""Several processes: started from a stage's command line, they learn what one does from the whole batch."""
 
+import os
 import subprocess
 import sys
 
@@ -8,67 +9,111 @@ import torch
 
 from store.fingerprint import ROOT
 from structures.errors import UserError
-from training.processes import Team
+from training.processes import all_reduce_min, batch_share, get_rank, get_world_size, is_main_process, reduce_dict
 
-SCRIPT = """
+# A stage in small: `python -m learn --run toy --gpus 2`. Its second layer serves few items, so that a process, or the last
+# part of its batch, may leave it out.
+LEARN = """
+import argparse
 import sys
+
+from training.processes import all_reduce_min, batch_share, destroy_process_group, get_rank, init_process_group
+from training.processes import is_main_process, launch, reduce_dict
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--run")
+parser.add_argument("--gpus", type=int, default=1)
+parser.add_argument("--accumulate", type=int, default=1)
+args = parser.parse_args()
+launch(args.gpus)
+assert "torch" not in sys.modules
+
 from pathlib import Path
+
 import torch
+
+from training.detector import data_parallel
 from training.loader import Rows, StepLoader
-from training.processes import Team
 from training.loop import train
 
-def learn(folder, accumulate):
-    team = Team.of_this_process()
-    team.join("cpu")
-    torch.manual_seed(0)
-    module = torch.nn.Linear(3, 1)
-    rows = [(torch.randn(3, generator=torch.Generator().manual_seed(i)), float(i)) for i in range(20)]
-    share = {"rank": team.rank, "world": team.world, "parts": accumulate}
-    loader = StepLoader(Rows(rows, lambda row: row), batch=8, seed=3, **share)
 
-    def step(number, part=0):
-        batch = loader(number)
-        assert len(batch) == team.share(8, accumulate)
-        x, y = torch.stack([x for x, _ in batch]), torch.tensor([[y] for _, y in batch])
-        return {"loss": (module(x) - y).square().mean()}
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.often, self.rarely = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
 
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
-    curve = train(module, optimizer, step, steps=12, factor=lambda _: 1.0, scratch=Path(folder) / str(team.rank),
-                  description="fit", accumulate=accumulate, team=team, record_every=4)
-    team.leave()
-    if team.leads:
-        torch.save({"weight": module.weight.detach(), "curve": [row["value"] for row in curve]}, Path(folder) / "learned.pt")
+    def forward(self, x, rare):
+        rest = self.rarely(x[rare]).square().sum() if rare.any() else x.new_zeros(())
+        return {"loss_often": self.often(x).square().mean(), "loss_rarely": rest / len(x)}
 
-learn(sys.argv[1], int(sys.argv[2]))
+
+init_process_group("cpu")
+torch.manual_seed(0)
+module = Network()
+network = data_parallel(module)
+rows = [(torch.randn(3, generator=torch.Generator().manual_seed(i)), i % 10 == 0) for i in range(20)]
+loader = StepLoader(Rows(rows, lambda row: row), batch=8, seed=3, accumulate=args.accumulate)
+
+
+def take_step(step, part=0):
+    batch = loader(step)
+    assert len(batch) == batch_share(8, args.accumulate)
+    losses = network(torch.stack([x for x, _ in batch]), torch.tensor([rare for _, rare in batch]))
+    return {"loss": sum(losses.values()), **losses}
+
+
+optimizer = torch.optim.SGD(module.parameters(), lr=0.01, weight_decay=0.01)
+curve = train(network, optimizer, take_step, steps=12, lr_factor=lambda _: 1.0, scratch=Path(str(get_rank())),
+              description="fit", accumulate=args.accumulate, record_every=4, save_every=5)
+rank = torch.tensor(float(get_rank()))
+told = {"least": all_reduce_min(5.0 - get_rank()), "mean": reduce_dict({"rank": rank})["rank"].item()}
+destroy_process_group()
+if is_main_process():
+    state = torch.load("0/checkpoint.pt", weights_only=True)["module"]
+    result = {"run": args.run, "weights": module.state_dict(), "kept": list(state), **told}
+    torch.save(result | {"curve": [row["value"] for row in curve]}, "learned.pt")
 """
 
 
-def learned(folder, accumulate=1, processes=1):
+def learned(folder, *arguments):
     folder.mkdir()
-    script = folder / "learn.py"
-    script.write_text(SCRIPT)
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    command = [sys.executable, *launch, str(script), str(folder), str(accumulate)]
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    (folder / "learn.py").write_text(LEARN)
+    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [sys.executable, "-m", "learn", "--run", "toy", *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": f"{folder}:{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return torch.load(folder / "learned.pt", weights_only=True)
 
 
 def test_two_processes_or_two_parts_learn_what_one_does_from_the_whole_batch(tmp_path):
     whole = learned(tmp_path / "whole")
-    for name, options in (
-        ("parts", {"accumulate": 2}),
-        ("team", {"processes": 2}),
-        ("both", {"accumulate": 2, "processes": 2}),
+    for name, arguments, least, mean in (
+        ("parts", ["--accumulate", "2"], 5.0, 0.0),
+        ("processes", ["--gpus", "2"], 4.0, 0.5),
+        ("both", ["--gpus", "2", "--accumulate", "2"], 4.0, 0.5),
     ):
-        other = learned(tmp_path / name, **options)
-        torch.testing.assert_close(other["weight"], whole["weight"])
+        other = learned(tmp_path / name, *arguments)
+        torch.testing.assert_close(other["weights"], whole["weights"])
         assert other["curve"] == pytest.approx(whole["curve"])
+        assert (other["run"], other["kept"]) == ("toy", list(whole["weights"]))
+        assert (other["least"], other["mean"]) == (least, mean)
 
 
-def test_a_batch_that_can_not_be_shared_is_refused():
-    assert Team(0, 8).share(64, 1) == Team(0, 1).share(64, 8) == 8
+def test_a_process_alone_is_the_main_one_and_agrees_with_itself(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert (get_rank(), get_world_size(), is_main_process()) == (0, 1, True)
+    assert all_reduce_min(0.1) == 0.1 and reduce_dict({"loss": torch.tensor(2.0)}) == {"loss": 2.0}
+
+
+def test_a_batch_that_can_not_be_shared_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert batch_share(64, 1) == 8
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="batch of 10 can't be split over 2 processes, 2 times"):
-        Team(0, 2).share(10, 2)
+        batch_share(10, 2)

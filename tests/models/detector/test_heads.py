@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.detector.heads import MaskPrior, Predictor
+from models.detector.heads import EmbeddingHead, MaskPrior
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 
 TEXT = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(0)), dim=1)
@@ -35,7 +35,8 @@ def test_ba_rpn_shares_its_background_with_the_region_proposal_network():
     box = torch.tensor([[10.0, 10, 50, 40]])
     mask = torch.zeros(1, 64, 80, dtype=torch.uint8)
     mask[:, 10:40, 10:50] = 1
-    losses = model.losses([torch.rand(3, 64, 80)], [{"boxes": box, "labels": torch.tensor([2]), "masks": mask}], TEXT)
+    model.set_vocabulary(TEXT)
+    losses = model([torch.rand(3, 64, 80)], [{"boxes": box, "labels": torch.tensor([2]), "masks": mask}])
     for name in ("loss_objectness", "loss_classifier"):
         [grad] = torch.autograd.grad(losses[name], model.rpn.head.sides, retain_graph=True)
         assert grad[1].abs().sum() > 0
@@ -49,8 +50,8 @@ def test_a_prior_makes_a_regions_mask_depend_on_its_name():
         boxes = [torch.tensor([[10.0, 10, 50, 40]])]
         one, other = (model.mask_logits(features, boxes, [(64, 96)], TEXT[i : i + 1]) for i in (0, 1))
     assert not torch.allclose(one, other)
-    found = model.detect(torch.rand(3, 64, 80), {"all": TEXT}, score_threshold=0.0, nms_iou=0.5, max_detections=4)
-    assert found["all"]["masks"].shape == (len(found["all"]["labels"]), 64, 80)
+    detections = model.detect(torch.rand(3, 64, 80), {"all": TEXT}, score_threshold=0.0, nms_iou=0.5, max_detections=4)
+    assert detections["all"]["masks"].shape == (len(detections["all"]["labels"]), 64, 80)
 
 
 def test_a_prior_is_the_similarity_of_each_cell_with_the_name():
@@ -65,7 +66,7 @@ def test_a_prior_is_the_similarity_of_each_cell_with_the_name():
 
 def test_no_such_background():
     with pytest.raises(ValueError, match="no background 'sky'"):
-        Predictor(4, 6, "sky")
+        EmbeddingHead(4, 6, "sky")
 
 
 def test_what_captions_taught_goes_over_but_not_boxes_and_masks():

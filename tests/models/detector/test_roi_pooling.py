@@ -17,11 +17,11 @@ def test_values_and_gradients_are_those_of_torchvision():
         features = torch.randn(1, 5, 12, 17, requires_grad=True)
         boxes = torch.cat([_boxes(60, 15), torch.tensor([[3.0, 3, 3.2, 3.1], [-5, -5, 30, 30], [16, 11, 17, 12]])])
         wanted = roi_align(features, [boxes], 7, 1.0, samples)
-        found = pool(features[0], boxes, 7, samples)
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        pooled = pool(features[0], boxes, 7, samples)
+        torch.testing.assert_close(pooled, wanted, atol=1e-5, rtol=1e-5)
         weight = torch.randn_like(wanted)
         (first,) = torch.autograd.grad((wanted * weight).sum(), features)
-        (second,) = torch.autograd.grad((found * weight).sum(), features)
+        (second,) = torch.autograd.grad((pooled * weight).sum(), features)
         torch.testing.assert_close(second, first, atol=1e-4, rtol=1e-4)
 
 
@@ -31,5 +31,5 @@ def test_levels_and_images_are_put_together_as_torchvision_does():
     shapes = [(192, 160), (180, 160)]
     for boxes in ([_boxes(30, 150), _boxes(20, 80)], [_boxes(4, 150), torch.zeros(0, 4)], [torch.zeros(0, 4)] * 2):
         wanted = MultiScaleRoIAlign(["0", "1", "2"], 14, 2)(maps, boxes, shapes)
-        found = SmallMapRoIAlign(["0", "1", "2"], 14, 2)(maps, boxes, shapes)
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        pooled = SmallMapRoIAlign(["0", "1", "2"], 14, 2)(maps, boxes, shapes)
+        torch.testing.assert_close(pooled, wanted, atol=1e-5, rtol=1e-5)

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from models.xpm.caption_grounding import fit, grid_boxes, grounding_loss
+from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+from models.xpm.caption_grounding import CaptionGroundedMaskRCNN, fit, grid_boxes, grounding_loss
 
 
 def direct_fit(similarities, words):
@@ -42,3 +43,19 @@ def test_grid_boxes_cover_the_picture_at_two_sizes():
     assert boxes.shape == (9 + 49, 4)
     assert boxes.min() == 0 and boxes[:, 2].max() == 96 and boxes[:, 3].max() == 64
     assert boxes[0].tolist() == [0, 0, 48, 32]
+
+
+def test_a_detector_learns_regions_from_captions_and_starts_another():
+    torch.manual_seed(0)
+    sizes = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "background": "zero"}
+    model = CaptionGroundedMaskRCNN(**sizes, frozen=False).train()
+    model.set_vocabulary(torch.eye(6)[:4])
+    images, targets = [torch.rand(3, 64, 80)] * 2, [{"words": torch.tensor([0, 2])}, {"words": torch.tensor([3])}]
+    losses = model(images, targets)
+    assert losses.keys() == {"loss_grounding"}
+    losses["loss_grounding"].backward()
+    assert model.roi_heads.box_predictor.embedding.weight.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in model.rpn.parameters())
+    detector = OpenVocabularyMaskRCNN(**sizes)
+    detector.start_from(model.state_dict())
+    assert torch.equal(detector.roi_heads.box_head.fc6.weight, model.roi_heads.box_head.fc6.weight)

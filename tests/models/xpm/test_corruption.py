@@ -1,8 +1,8 @@
-"""Spoiled masks are wrong in the way they say."""
+"""Corrupted masks are wrong in the way that they are named for."""
 
 import numpy as np
 
-from models.xpm.corruption import blown, shifted
+from models.xpm.corruption import blown_up, shifted
 
 MASK = np.zeros((40, 60), bool)
 MASK[10:20, 20:40] = True
@@ -24,6 +24,6 @@ def test_a_box_shifted_out_of_its_picture_is_cut_at_the_border():
         assert box.min() >= 0 and box[0] < box[2] and box[1] < box[3]
 
 
-def test_a_blown_mask_fills_a_larger_box():
-    full, box = blown(MASK, BOX, np.random.default_rng(0))
+def test_a_blown_up_mask_fills_a_larger_box():
+    full, box = blown_up(MASK, BOX, np.random.default_rng(0))
     assert box.tolist() == [15, 7.5, 45, 22.5] and full.sum() > 2 * MASK.sum() and full[MASK].all()

@@ -59,8 +59,8 @@ def test_equation_6_is_what_many_samples_say(kind):
             -(density * likelihood.log()).sum() if kind == "expected" else -(density * likelihood).sum().log()
         )
     torch.manual_seed(1)
-    found = xpm.noisy_mask_loss(logits, variance, masks, 200_000, kind).item()
-    assert found == pytest.approx(total / 4, rel=0.01)
+    loss = xpm.noisy_mask_loss(logits, variance, masks, 200_000, kind).item()
+    assert loss == pytest.approx(total / 4, rel=0.01)
 
 
 def test_noise_pays_where_a_pixel_contradicts_its_mask_under_the_likelihood_alone():

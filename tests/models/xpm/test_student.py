@@ -4,14 +4,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.detector.mask_rcnn import LOSSES
 from models.xpm.student import STRATEGIES, RobustStudent
 
+KEYS = (*LOSSES, "loss_cross_modal", "loss_pseudo_mask", "noise")
 SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
 
 
 def student(**options):
     torch.manual_seed(0)
-    return RobustStudent(base=2, **SIZES, **options).train()
+    model = RobustStudent(base=2, **SIZES, **options).train()
+    model.set_vocabulary(TEXT)
+    return model
 
 
 def batch():
@@ -19,11 +23,11 @@ def batch():
     masks = torch.zeros(2, 64, 80, dtype=torch.uint8)
     masks[:, 10:40, 10:50] = 1
     boxes = torch.tensor([[10.0, 10, 50, 40], [8.0, 8, 44, 40]])
-    both = {"boxes": boxes, "labels": torch.tensor([2, 3]), "masks": masks, "trust": torch.ones(2)}
-    drawn_and_made = both | {"pseudo": torch.tensor([False, True]), "annotated": torch.tensor(True)}
+    both = {"boxes": boxes, "labels": torch.tensor([2, 3]), "masks": masks, "weight": torch.ones(2)}
+    both_kinds = both | {"pseudo": torch.tensor([False, True]), "annotated": torch.tensor(True)}
     nothing = {key: value[:0] for key, value in both.items()}
     no_label = nothing | {"pseudo": torch.zeros(0, dtype=torch.bool), "annotated": torch.tensor(False)}
-    return [torch.rand(3, 64, 80), torch.rand(3, 64, 80)], [drawn_and_made, no_label]
+    return [torch.rand(3, 64, 80), torch.rand(3, 64, 80)], [both_kinds, no_label]
 
 
 TEXT = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(3)), dim=1)
@@ -33,8 +37,8 @@ TEXT = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(3))
 @pytest.mark.parametrize("options", [{}, {"background": "zero", "similarity": "dot", "temperature": 1.0}])
 def test_one_step_learns_from_annotations_and_pseudo_masks(strategy, options):
     model = student(strategy=strategy, **options)
-    losses = model.losses(*batch(), TEXT)
-    assert {"loss_classifier", "loss_mask", "loss_cross_modal", "loss_pseudo_mask", "noise"} <= losses.keys()
+    losses = model(*batch())
+    assert tuple(losses) == KEYS and losses["loss_mask"] > 0 and losses["loss_pseudo_mask"] > 0
     sum(value for name, value in losses.items() if name.startswith("loss")).backward()
     learns = model.noise_head.out.weight.grad is not None and model.noise_head.out.weight.grad.abs().sum() > 0
     assert learns == (strategy in ("robust", "stochastic_bce"))
@@ -42,21 +46,31 @@ def test_one_step_learns_from_annotations_and_pseudo_masks(strategy, options):
 
 def test_a_batch_whose_captions_name_nothing_costs_nothing():
     images, targets = batch()
-    losses = student().losses(images[1:], targets[1:], TEXT)
-    assert losses["loss_cross_modal"] == 0 and losses["loss_pseudo_mask"] == 0 and "loss_mask" not in losses
+    losses = student()(images[1:], targets[1:])
+    assert tuple(losses) == KEYS and all(value == 0 for value in losses.values())
+    sum(losses.values()).backward()
 
 
 def test_pictures_without_annotations_teach_no_background():
     images, targets = batch()
     unmarked = [targets[0] | {"annotated": torch.tensor(False), "pseudo": torch.tensor([True, True])}]
-    losses = student().losses(images[:1], unmarked, TEXT)
-    assert "loss_classifier" not in losses and losses["loss_cross_modal"] > 0
+    losses = student()(images[:1], unmarked)
+    assert tuple(losses) == KEYS and all(losses[name] == 0 for name in LOSSES) and losses["loss_cross_modal"] > 0
+
+
+def test_losses_that_a_batch_does_not_have_leave_the_weights_alone():
+    """No gradient, not one of zero: an optimizer passes over the region proposal network, weight decay and all."""
+    images, targets = batch()
+    model = student()
+    losses = model(images[:1], [targets[0] | {"annotated": torch.tensor(False)}])
+    sum(value for name, value in losses.items() if name.startswith("loss")).backward()
+    assert all(weight.grad is None for weight in model.rpn.parameters())
 
 
 def test_noise_lowers_the_weight_of_a_label_and_its_cross_modal_loss():
     quiet, noisy = student(eta=0.1), student(eta=0.1)
     torch.nn.init.constant_(noisy.noise_head.out.bias, 5.0)
-    low, high = (model.losses(*batch(), TEXT)["loss_cross_modal"].item() for model in (noisy, quiet))
+    low, high = (model(*batch())["loss_cross_modal"].item() for model in (noisy, quiet))
     assert 0 < low < high
     assert quiet.least_noise < noisy.least_noise < float("inf")
 
@@ -66,13 +80,13 @@ def test_balanced_weights_say_which_labels_count_not_how_much_all_do():
     losses = {}
     for balanced in (False, True):
         model = student(eta=0.01, balanced=balanced)
-        losses[balanced] = model.losses(*batch(), TEXT)["loss_cross_modal"].item()
-    plain = student(strategy="none").losses(*batch(), TEXT)["loss_cross_modal"].item()
+        losses[balanced] = model(*batch())["loss_cross_modal"].item()
+    plain = student(strategy="none")(*batch())["loss_cross_modal"].item()
     assert losses[False] < 0.1 * losses[True] and losses[True] == pytest.approx(plain, rel=1e-4)
 
 
-def test_a_head_that_sees_the_mask_tells_masks_apart():
-    model = student(noise_sees="region_and_mask")
+def test_a_head_that_is_given_the_mask_tells_masks_apart():
+    model = student(noise_input="region_and_mask")
     hidden = torch.randn(1, model.roi_heads.mask_predictor.conv5_mask.in_channels, 14, 14)
     one, other = (model.noise_head(hidden, masks) for masks in (torch.zeros(1, 28, 28), torch.ones(1, 28, 28)))
     assert one.shape == (1, 28, 28) and not torch.allclose(one, other)
@@ -80,7 +94,7 @@ def test_a_head_that_sees_the_mask_tells_masks_apart():
 
 def test_the_cross_modal_loss_leaves_the_noise_head_alone():
     model = student()
-    model.losses(*batch(), TEXT)["loss_cross_modal"].backward()
+    model(*batch())["loss_cross_modal"].backward()
     assert model.noise_head.out.weight.grad is None
     assert model.roi_heads.box_predictor.embedding.weight.grad.abs().sum() > 0
 
@@ -88,7 +102,7 @@ def test_the_cross_modal_loss_leaves_the_noise_head_alone():
 def test_noise_beyond_its_bounds_is_kept_within_and_counted():
     model = student()
     torch.nn.init.constant_(model.noise_head.out.bias, -80.0)
-    losses = model.losses(*batch(), TEXT)
+    losses = model(*batch())
     assert all(torch.isfinite(value) for value in losses.values()) and model.clamped > 0
 
 

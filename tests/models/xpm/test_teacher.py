@@ -20,16 +20,16 @@ def teacher():
 
 def test_each_word_gets_the_region_of_the_largest_similarity_and_its_mask(teacher):
     image = torch.rand(3, 64, 80)
-    [found] = label_words(teacher, [image], [torch.tensor([2, 0])], TEXT)
+    [labels] = label_words(teacher, [image], [torch.tensor([2, 0])], TEXT)
     with torch.no_grad():
         batch, _ = teacher.transform([image])
         [boxes], embedding = teacher.regions(batch, teacher.backbone(batch.tensors))
         best = [int((F.normalize(embedding, dim=1) @ TEXT[word]).argmax()) for word in (2, 0)]
-    assert found["rank"].tolist() == best
+    assert labels["rank"].tolist() == best
     scale = torch.tensor([80 / batch.image_sizes[0][1], 64 / batch.image_sizes[0][0]] * 2)
-    torch.testing.assert_close(found["boxes"], boxes[best] * scale)
-    assert found["masks"].shape == (2, 64, 80) and ((found["score"] > 0) & (found["score"] < 1)).all()
-    for mask, (x0, y0, x1, y1) in zip(found["masks"], found["boxes"].tolist()):
+    torch.testing.assert_close(labels["boxes"], boxes[best] * scale)
+    assert labels["masks"].shape == (2, 64, 80) and ((labels["score"] > 0) & (labels["score"] < 1)).all()
+    for mask, (x0, y0, x1, y1) in zip(labels["masks"], labels["boxes"].tolist()):
         ys, xs = mask.nonzero(as_tuple=True)
         if len(ys):
             assert xs.min() >= int(x0) - 1 and xs.max() <= x1 + 1 and ys.min() >= int(y0) - 1 and ys.max() <= y1 + 1
@@ -38,10 +38,10 @@ def test_each_word_gets_the_region_of_the_largest_similarity_and_its_mask(teache
 def test_pictures_side_by_side_are_labelled_as_alone(teacher):
     images, words = [torch.rand(3, 64, 80), torch.rand(3, 64, 80)], [torch.tensor([1]), torch.tensor([3, 2])]
     together = label_words(teacher, images, words, TEXT)
-    for image, asked, found in zip(images, words, together):
-        [alone] = label_words(teacher, [image], [asked], TEXT)
-        torch.testing.assert_close(found["boxes"], alone["boxes"], rtol=1e-4, atol=1e-3)
-        assert (found["masks"] == alone["masks"]).float().mean() > 0.99
+    for image, indices, labels in zip(images, words, together):
+        [alone] = label_words(teacher, [image], [indices], TEXT)
+        torch.testing.assert_close(labels["boxes"], alone["boxes"], rtol=1e-4, atol=1e-3)
+        assert (labels["masks"] == alone["masks"]).float().mean() > 0.99
 
 
 def test_a_picture_without_regions_has_no_labels(teacher, monkeypatch):

@@ -1,0 +1,132 @@
+"""Training of detectors: what is recorded, when the moving average follows, and several processes with unlike batches."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
+from models.xpm.self_training import SelfTrained
+from store.fingerprint import ROOT
+from training.detector import train_detector
+
+SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
+OPTIONS = {
+    "steps": 2,
+    "lr": 0.001,
+    "warmup": 0,
+    "milestones": [],
+    "optimizer": "sgd",
+    "weight_decay": 0.0001,
+    "precision": "fp32",
+    "save_every": 100,
+    "seed": 1,
+    "device": "cpu",
+    "description": "learning",
+}
+
+PROCESSES = """
+import sys
+from pathlib import Path
+
+import torch
+
+from models.xpm.self_training import SelfTrained
+from models.xpm.student import RobustStudent
+from tests.training.test_detector import OPTIONS, SIZES, batch
+from training.detector import train_detector
+from training.processes import destroy_process_group, get_rank, init_process_group
+
+torch.set_num_threads(1)
+init_process_group("cpu")
+students = {
+    "robust": (RobustStudent, {}),
+    "soft_teacher": (SelfTrained, {"confidence_threshold": 0.99, "ema_decay": 0.5, "pseudo_weight": 1.0}),
+}
+result = {}
+for strategy, (student, options) in students.items():
+    torch.manual_seed(get_rank())
+    model = student(base=2, strategy=strategy, **options, **SIZES).train()
+    model.set_vocabulary(torch.eye(6)[:3])
+    if strategy == "soft_teacher":
+        model.start_teaching()
+    # in the first step one process has annotations, in the second none has
+    batches = lambda step: batch(annotated=step == 0 and get_rank() == 0)
+    scratch = Path(strategy)
+    curve = train_detector(model, batches, **OPTIONS, accumulate=int(sys.argv[1]), scratch=scratch)
+    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    result[strategy] = {"state": state, "curve": curve}
+torch.save(result, f"{get_rank()}.pt")
+destroy_process_group()
+"""
+
+
+def batch(annotated=True):
+    """A picture with an annotation and a pseudo-label, or with the pseudo-label alone."""
+    masks = torch.zeros(2, 64, 80, dtype=torch.uint8)
+    masks[:, 10:40, 10:50] = 1
+    target = {
+        "boxes": torch.tensor([[10.0, 10, 50, 40], [8.0, 8, 44, 40]]),
+        "labels": torch.tensor([2, 3]),
+        "masks": masks,
+        "weight": torch.ones(2),
+        "pseudo": torch.tensor([False, True]),
+    }
+    if not annotated:
+        target = {key: value[1:] for key, value in target.items()}
+    return [(torch.rand(3, 64, 80), target | {"annotated": torch.tensor(annotated)})]
+
+
+def objects(step):
+    [(picture, target)] = batch()
+    return [(picture, {key: target[key] for key in ("boxes", "labels", "masks")})]
+
+
+def test_a_detector_learns_and_its_losses_are_recorded(tmp_path):
+    torch.manual_seed(0)
+    model = OpenVocabularyMaskRCNN(**SIZES).train()
+    model.set_vocabulary(torch.eye(6)[:3])
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    curve = train_detector(model, objects, **OPTIONS, accumulate=2, scratch=tmp_path)
+    assert [row["name"] for row in curve] == ["loss", *LOSSES] and all(row["value"] > 0 for row in curve)
+    assert any(not torch.equal(before[name], value) for name, value in model.named_parameters())
+
+
+def test_the_moving_average_follows_once_a_step_however_many_parts_a_batch_has(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    options = {"confidence_threshold": 1.0, "ema_decay": 0.5, "pseudo_weight": 1.0}
+    model = SelfTrained(base=2, strategy="soft_teacher", **options, **SIZES).train()
+    model.set_vocabulary(torch.eye(6)[:3])
+    model.start_teaching()
+    updates = []
+    update = model.update_teacher
+    monkeypatch.setattr(model, "update_teacher", lambda: updates.append(update()))
+    name = "roi_heads.box_predictor.embedding.weight"
+    before = model.get_parameter(name).detach().clone()
+    train_detector(model, lambda step: batch(), **OPTIONS | {"steps": 1}, accumulate=3, scratch=tmp_path)
+    after = model.get_parameter(name).detach()
+    assert len(updates) == 1 and not torch.equal(before, after)
+    torch.testing.assert_close(model.teacher.get_parameter(name), (before + after) / 2)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_with_and_without_annotations_take_the_same_steps(tmp_path, accumulate):
+    (tmp_path / "learn.py").write_text(PROCESSES)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *launch, "learn.py", str(accumulate)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for strategy in one:
+        assert one[strategy]["curve"] == other[strategy]["curve"]
+        private = ("running_mean", "running_var", "least_noise")  # of what a process itself has seen
+        for name, value in one[strategy]["state"].items():
+            assert name.endswith(private) or torch.equal(value, other[strategy]["state"][name]), name
