@@ -1,6 +1,8 @@
 """Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well a
 student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
+from collections.abc import Iterator
+
 from pipeline.conditions import estimates_noise, uses_ovis_labels
 from pipeline.stage import Input, Stage
 
@@ -27,15 +29,15 @@ def run(job) -> None:
     from structures.progress import progress
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    images = {row["image_id"]: (row["height"], row["width"]) for row in job.rows("images") if row["split"] == "val"}
+    images = {row["image_id"]: (row["height"], row["width"]) for row in job.images("val")}
     truth = list(job.rows("annotations"))
     detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
     with job.writer("metrics") as writer:
         for detector in job.parts("detections"):
-            found = {group: rows for (owner, group), rows in detections.items() if owner == detector}
-            scores = protocol_scores(images, truth, found, vocabulary.base, vocabulary.novel)
+            by_names = {group: rows for (owner, group), rows in detections.items() if owner == detector}
+            scores = protocol_scores(images, truth, by_names, vocabulary.base, vocabulary.novel)
             for row in progress(scores, description=f"scoring {detector}", unit="value"):
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
@@ -46,33 +48,33 @@ def run(job) -> None:
                 writer.add(detector="train_student", protocol="reliability", **row)
 
 
-def _reliability(job, truth: list[dict], vocabulary):
+def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with alpha."""
     import pandas as pd
 
+    from evaluation.ground_truth import annotations_by_image_and_category
     from evaluation.label_quality import best_iou, rank_correlation
-    from structures.masks import decode
     from structures.progress import progress
 
-    objects: dict[tuple[str, str], list] = {}
-    for row in truth:
-        objects.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
-    key = ("image_id", "category", "instance", "source")
-    alphas = {tuple(row[name] for name in key): row["alpha"] for row in job.rows("label_noise", [*key, "alpha"])}
+    objects = annotations_by_image_and_category(truth)
+    columns = ("image_id", "category", "instance", "source")
+    alphas = {
+        tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
+    }
     rows = []
-    labels = job.rows("student_labels", [*key, "segmentation"])
+    labels = job.rows("student_labels", [*columns, "segmentation"])
     for row in progress(labels, description="labels against the truth", unit="label"):
-        name = tuple(row[column] for column in key)
-        if name in alphas and row["category"] in vocabulary.measured:
-            real = [decode(segmentation) for segmentation in objects.get(name[:2], [])]
-            iou = best_iou(decode(row["segmentation"]), real)
-            rows.append((row["source"], vocabulary.group(row["category"]), alphas[name], iou))
+        key = tuple(row[name] for name in columns)
+        if key in alphas and row["category"] in vocabulary.measured:
+            segmentations = [annotation["segmentation"] for annotation in objects.get(key[:2], [])]
+            iou = best_iou(row["segmentation"], segmentations)
+            rows.append((row["source"], vocabulary.group(row["category"]), alphas[key], iou))
     frame = pd.DataFrame(rows, columns=("source", "group", "alpha", "iou"))
     for source, of_source in [("all", frame), *frame.groupby("source")]:
-        for group, some in [("all", of_source), *of_source.groupby("group")]:
-            yield {"kind": source, "group": group, "metric": "iou", "value": float(some.iou.mean())}
-            value = rank_correlation(some.alpha, some.iou)
-            yield {"kind": source, "group": group, "metric": "rank_correlation", "value": value}
+        for group, of_group in [("all", of_source), *of_source.groupby("group")]:
+            yield {"kind": source, "group": group, "metric": "iou", "value": float(of_group.iou.mean())}
+            correlation = rank_correlation(of_group.alpha, of_group.iou)
+            yield {"kind": source, "group": group, "metric": "rank_correlation", "value": correlation}
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ def run(job) -> None:
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from sources.coco import read_coco
     from structures.errors import UserError
+    from structures.rows import group_by_image
     from training.detector import train_detector
-    from training.tables import by_image, learnable_annotations, text_vectors
+    from training.tables import learnable_annotations, text_vectors
     from training.targets import detection_batches
 
     p = job.params
@@ -51,7 +52,7 @@ def run(job) -> None:
         [labels_file] = job.paths("pseudo_labels")
         pseudo_labels = read_coco(labels_file.parent, ".", labels_file.name).annotations
         annotations += [row for row in pseudo_labels if row["category"] not in base]
-    of_image = by_image(annotations)
+    of_image = group_by_image(annotations)
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}
     model = OpenVocabularyMaskRCNN(**settings["detector"])

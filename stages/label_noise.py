@@ -19,11 +19,11 @@ def run(job) -> None:
     from models.xpm.student import RobustStudent
     from structures.batches import batches
     from training.tables import text_vectors
-    from training.targets import detection_target
+    from training.targets import detection_target, label_numbers
 
     tensors, settings = job.checkpoint("train_student")
     vectors = {row["category"]: row for row in job.table("embeddings").to_pylist()}
-    number = {name: i for i, name in enumerate(settings["names"], start=1)}
+    numbers = label_numbers(settings["names"])
     text = text_vectors([vectors[name] for name in settings["names"]], job.device)
     model = RobustStudent(**settings["student"], **settings["detector"])
     model.load_state_dict(tensors)
@@ -36,7 +36,7 @@ def run(job) -> None:
                 "images": ["image_id", "path"],
             },
         ),
-        lambda picture, image, labels: detection_target(picture, [], number, pseudo_labels=labels),
+        lambda picture, image, labels: detection_target(picture, [], numbers, labels),
         description="noise of the labels",
         total=job.count_images("student_labels"),
     )

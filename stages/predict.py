@@ -51,7 +51,7 @@ def predict(args: argparse.Namespace) -> None:
     import torch
     from torchvision.transforms.functional import to_tensor
 
-    from evaluation.drawing import encode_png, overlay_detections
+    from evaluation.drawing import draw_detections, encode_png
     from models.detector.detections import detection_rows
     from models.detector.mask_rcnn import load_detector
     from pipeline.job import read_safetensors
@@ -98,7 +98,7 @@ def predict(args: argparse.Namespace) -> None:
         images.append({"image_id": number, "path": str(file), "width": picture.shape[1], "height": picture.shape[0]})
         areas = result["masks"].flatten(1).sum(1).tolist()
         detections += [row | {"image_id": number, "area": area} for row, area in zip(rows, areas)]
-        (args.out / f"{number}_{file.stem}.png").write_bytes(encode_png(overlay_detections(picture, rows)))
+        (args.out / f"{number}_{file.stem}.png").write_bytes(encode_png(draw_detections(picture, rows)))
     if not images:
         raise UserError(f"none of the {len(files)} pictures could be read")
     content = instances_json(images, detections, tuple(names), "detections")

@@ -9,10 +9,10 @@ STAGE = Stage(
         "images",
         "nouns",
         "annotations",
-        *(
-            Input(table, when=uses_ovis_labels)
-            for table in ("gradcam", "wspn_proposals", "pseudo_boxes", "pseudo_masks")
-        ),
+        Input("gradcam", when=uses_ovis_labels),
+        Input("wspn_proposals", when=uses_ovis_labels),
+        Input("pseudo_boxes", when=uses_ovis_labels),
+        Input("pseudo_masks", when=uses_ovis_labels),
         "detections",
         Input("student_labels", when=estimates_noise),
         Input("label_noise", when=estimates_noise),
@@ -20,14 +20,15 @@ STAGE = Stage(
     writes=("report",),
     threads=1,
 )
-SHOWN_SCORE, SHOWN_OVERLAP = 0.5, 0.4
+MIN_SCORE, MAX_OVERLAP = 0.5, 0.4  # of the detections that are drawn
 
 
 def run(job) -> None:
+    from evaluation.ground_truth import annotations_by_image_and_category
+
     images = {row["image_id"]: row for row in job.rows("images")}
-    truth: dict[tuple[str, str], list] = {}
-    for row in job.rows("annotations"):
-        truth.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
+    objects = annotations_by_image_and_category(job.rows("annotations"))
+    truth = {key: [row["segmentation"] for row in rows] for key, rows in objects.items()}
     if job.has("gradcam"):
         _draw_labels(job, images, truth)
     _draw_detections(job, images, truth)
@@ -39,9 +40,9 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
     """A sheet of each of some training images: maps, proposals, pseudo-masks of every noun."""
     import numpy as np
 
-    from evaluation import drawing as sheets
-    from sources.images import read_image
+    from evaluation import drawing
     from models.grounding.maps import activation_maps
+    from sources.images import read_image
     from structures.masks import decode
 
     p = job.params
@@ -49,40 +50,38 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
     pairs: dict[str, list[dict]] = {}
     for row in job.rows("gradcam"):
         pairs.setdefault(row["image_id"], []).append(row)
-    chosen = _spread(sorted(pairs), p.scenes)
-    wanted = set(chosen)
-    proposals = {row["image_id"]: row["boxes"] for row in job.rows("wspn_proposals") if row["image_id"] in wanted}
-    picked = {(r["image_id"], r["category"]): r["box"] for r in job.rows("pseudo_boxes") if r["instance"] == 0}
-    made: dict[tuple[str, str], list] = {}
+    chosen = _evenly_spread(sorted(pairs), p.scenes)
+    proposals = {row["image_id"]: row["boxes"] for row in job.rows("wspn_proposals") if row["image_id"] in chosen}
+    boxes = {(r["image_id"], r["category"]): r["box"] for r in job.rows("pseudo_boxes") if r["instance"] == 0}
+    masks: dict[tuple[str, str], list] = {}
     for row in job.rows("pseudo_masks"):
-        if row["image_id"] in wanted:
-            made.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
+        if row["image_id"] in chosen:
+            masks.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
     for i, image_id in enumerate(chosen):
         image = read_image(job.root, images[image_id]["path"])
+        of_image = proposals.get(image_id, np.zeros((0, 4)))
         rows = []
         for pair in pairs[image_id]:
             key = image_id, pair["category"]
-            grids = activation_maps(pair)
-            real = [decode(segmentation) for segmentation in truth.get(key, [])]
-            boxes = proposals.get(image_id, np.zeros((0, 4)))
+            maps = activation_maps(pair)
             panels = [
                 (image, pair["category"]),
-                (sheets.heat(image, grids[0]), "activation, G = 1"),
-                (sheets.heat(image, grids.max(0)), f"activation, G = {len(grids)}"),
-                (sheets.boxes(image, boxes, picked.get(key)), f"{len(boxes)} proposals, chosen"),
-                (sheets.masks(image, made.get(key, []), sheets.GREEN), "pseudo-mask"),
+                (drawing.draw_heatmap(image, maps[0]), "activation, G = 1"),
+                (drawing.draw_heatmap(image, maps.max(0)), f"activation, G = {len(maps)}"),
+                (drawing.draw_boxes(image, of_image, boxes.get(key)), f"{len(of_image)} proposals, chosen"),
+                (drawing.draw_masks(image, masks.get(key, []), drawing.GREEN), "pseudo-mask"),
             ]
             if truth:
-                panels.append((sheets.masks(image, real, sheets.RED), "truth"))
-            rows.append([sheets.panel(picture, title, p.zoom) for picture, title in panels])
+                true_masks = [decode(segmentation) for segmentation in truth.get(key, [])]
+                panels.append((drawing.draw_masks(image, true_masks, drawing.RED), "truth"))
+            rows.append([drawing.panel(picture, title, p.zoom) for picture, title in panels])
         caption = texts[image_id, pairs[image_id][0]["caption_id"]]
-        with job.file(f"report/train_{i:02d}.png") as draft:
-            draft.write_bytes(sheets.encode_png(sheets.sheet(rows, f"{image_id}: {caption}")))
+        _save(job, f"train_{i:02d}", rows, f"{image_id}: {caption}")
 
 
 def _draw_noise(job, images: dict, truth: dict) -> None:
     """The most and the least reliable labels of the student, with the noise that it sees in them (XPM, Fig. 3)."""
-    from evaluation import drawing as sheets
+    from evaluation import drawing
     from sources.images import read_image
     from structures.masks import decode
 
@@ -93,72 +92,75 @@ def _draw_noise(job, images: dict, truth: dict) -> None:
     wanted = {tuple(row[name] for name in key) for row in chosen}
     labels = {tuple(row[name] for name in key): row for row in job.rows("student_labels")}
     labels = {name: labels[name] for name in wanted}
-    most = max((float(row["variance"].max()) for row in chosen), default=1.0)
+    highest = max((float(row["variance"].max()) for row in chosen), default=1.0)
     rows = []
     for row in chosen:
         label = labels[tuple(row[name] for name in key)]
         image = read_image(job.root, images[row["image_id"]]["path"])
-        grid = row["variance"].astype("float32").reshape(row["side"], row["side"]) / most
+        noise = row["variance"].astype("float32").reshape(row["side"], row["side"]) / highest
         title = f"{row['category']} ({row['source']}), alpha {row['alpha']:.2f}"
         panels = [
-            (sheets.masks(image, [decode(label["segmentation"])], sheets.GREEN), title),
-            (sheets.heat_in_box(image, grid, label["box"]), f"noise {row['noise']:.2f}"),
+            (drawing.draw_masks(image, [decode(label["segmentation"])], drawing.GREEN), title),
+            (drawing.draw_heatmap_in_box(image, noise, label["box"]), f"noise {row['noise']:.2f}"),
         ]
         if truth:
-            real = [decode(segmentation) for segmentation in truth.get((row["image_id"], row["category"]), [])]
-            panels.append((sheets.masks(image, real, sheets.RED), "truth"))
-        rows.append([sheets.panel(picture, title, job.params.zoom) for picture, title in panels])
+            true_masks = [decode(segmentation) for segmentation in truth.get((row["image_id"], row["category"]), [])]
+            panels.append((drawing.draw_masks(image, true_masks, drawing.RED), "truth"))
+        rows.append([drawing.panel(picture, title, job.params.zoom) for picture, title in panels])
     if rows:
         sides = [left + right for left, right in zip(rows[:half], rows[half:])]
-        with job.file("report/noise.png") as draft:
-            draft.write_bytes(
-                sheets.encode_png(sheets.sheet(sides, "left: most reliable labels, right: least reliable"))
-            )
+        _save(job, "noise", sides, "left: most reliable labels, right: least reliable")
 
 
 def _draw_detections(job, images: dict, truth: dict) -> None:
     """One sheet of validation images: the picture, what each detector finds, the truth where it is known."""
-    from evaluation import drawing as sheets
+    from evaluation import drawing
     from sources.images import read_image
     from structures.masks import decode
 
-    detectors = job.parts("detections")
-    found: dict[tuple[str, str], list[dict]] = {}
+    detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
-        if row["vocabulary"] == "all" and row["score"] >= SHOWN_SCORE:
-            found.setdefault((row["detector"], row["image_id"]), []).append(row)
+        if row["vocabulary"] == "all" and row["score"] >= MIN_SCORE:
+            detections.setdefault((row["detector"], row["image_id"]), []).append(row)
     rows = []
-    for image_id in _spread(sorted(i for i, row in images.items() if row["split"] == "val"), job.params.scenes):
+    val = sorted(image_id for image_id, row in images.items() if row["split"] == "val")
+    for image_id in _evenly_spread(val, job.params.scenes):
         image = read_image(job.root, images[image_id]["path"])
         panels = [(image, image_id)]
-        for detector in detectors:
-            panels.append((sheets.detections_drawn(image, _clearest(found.get((detector, image_id), []))), detector))
+        for detector in job.parts("detections"):
+            clearest = _clearest(detections.get((detector, image_id), []))
+            panels.append((drawing.draw_detections(image, clearest), detector))
         if truth:
-            real = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
-            shown = sheets.masks(image, [decode(m) for masks in real.values() for m in masks], sheets.RED)
-            panels.append((shown, f"truth: {', '.join(sorted(real))}"))
-        rows.append([sheets.panel(picture, title, job.params.zoom) for picture, title in panels])
+            of_image = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
+            true_masks = [decode(mask) for masks in of_image.values() for mask in masks]
+            title = f"truth: {', '.join(sorted(of_image))}"
+            panels.append((drawing.draw_masks(image, true_masks, drawing.RED), title))
+        rows.append([drawing.panel(picture, title, job.params.zoom) for picture, title in panels])
     half = (len(rows) + 1) // 2
     pairs = [left + right for left, right in zip(rows[:half], rows[half:] + [[]] * (len(rows) % 2))]
     if pairs:
-        with job.file("report/val.png") as draft:
-            draft.write_bytes(sheets.encode_png(sheets.sheet(pairs, "validation scenes: picture, detections, truth")))
+        _save(job, "val", pairs, "validation scenes: picture, detections, truth")
+
+
+def _save(job, name: str, rows: list, caption: str) -> None:
+    from evaluation.drawing import contact_sheet, encode_png
+
+    with job.file(f"report/{name}.png") as draft:
+        draft.write_bytes(encode_png(contact_sheet(rows, caption)))
 
 
 def _clearest(detections: list[dict]) -> list[dict]:
     """The detections, best first, without those that mostly repeat a better one of any class."""
-    from evaluation.label_quality import iou
-    from structures.masks import decode
+    from structures.masks import iou
 
-    kept: list = []
+    clearest: list[dict] = []
     for row in sorted(detections, key=lambda row: -row["score"]):
-        mask = decode(row["segmentation"])
-        if all(iou(mask, other) < SHOWN_OVERLAP for _, other in kept):
-            kept.append((row, mask))
-    return [row for row, _ in kept]
+        if all(iou(row["segmentation"], better["segmentation"]) < MAX_OVERLAP for better in clearest):
+            clearest.append(row)
+    return clearest
 
 
-def _spread(ids: list[str], count: int) -> list[str]:
+def _evenly_spread(ids: list[str], count: int) -> list[str]:
     """`count` of the ids, evenly spread."""
     return ids[:: max(1, len(ids) // count)][:count]
 

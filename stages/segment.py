@@ -19,11 +19,11 @@ def run(job) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     import cv2
-    from models.masks.interface import load_method
 
     from models.grounding.crops import cut_crop, paste_mask
-    from pipeline.prefetch import prefetch
     from models.grounding.maps import activation_maps
+    from models.masks.interface import load_method
+    from pipeline.prefetch import prefetch
     from structures.batches import batches
 
     p = job.params

@@ -14,8 +14,8 @@ PAIRS = 512  # scored together
 
 def run(job) -> None:
     import numpy as np
-    from models.grounding.box_choice.interface import load_method
 
+    from models.grounding.box_choice.interface import load_method
     from models.grounding.maps import activation_maps
     from structures.batches import batches
     from structures.progress import progress

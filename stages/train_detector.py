@@ -25,8 +25,9 @@ def run(job) -> None:
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from sources.coco import read_coco
     from structures.errors import UserError
+    from structures.rows import group_by_image
     from training.detector import train_detector
-    from training.tables import by_image, text_vectors
+    from training.tables import text_vectors
     from training.targets import detection_batches
 
     p = job.params
@@ -34,7 +35,7 @@ def run(job) -> None:
     text = text_vectors(rows, job.device)
     [labels_file] = job.paths("pseudo_labels")
     labels = read_coco(labels_file.parent, ".", labels_file.name)
-    annotations = by_image(labels.annotations)
+    annotations = group_by_image(labels.annotations)
     if not annotations:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)

@@ -28,9 +28,10 @@ def run(job) -> None:
     from models.xpm.self_training import SELF_TRAINED, SelfTrained
     from models.xpm.student import RobustStudent
     from pipeline.job import read_safetensors
+    from structures.rows import group_by_image
     from training.detector import train_detector
     from training.processes import all_reduce_min
-    from training.tables import by_image, learnable_annotations, text_vectors
+    from training.tables import learnable_annotations, text_vectors
     from training.targets import detection_batches
 
     p = job.params
@@ -38,9 +39,9 @@ def run(job) -> None:
     names = [row["category"] for row in rows]
     base = [row["category"] for row in rows if row["group"] == "base"]
     paths = job.image_paths("train")
-    annotations = by_image(learnable_annotations(job.rows("annotations"), paths, set(base)))
+    annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(base)))
     columns = ["image_id", "category", "source", "box", "weight", "segmentation"]
-    labels = by_image(
+    labels = group_by_image(
         row for row in job.rows("student_labels", columns) if row["weight"] > 0 and row["image_id"] in paths
     )
     log.info("%d images with base annotations, %d with pseudo-masks", len(annotations), len(labels))

@@ -36,14 +36,15 @@ def run(job) -> None:
     from models.backbones import read_backbone_weights
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from structures.errors import UserError
+    from structures.rows import group_by_image
     from training.detector import train_detector
-    from training.tables import by_image, learnable_annotations, text_vectors
+    from training.tables import learnable_annotations, text_vectors
     from training.targets import detection_batches
 
     p, network = job.params, job.shared.teacher_network
     rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base"]
     categories, paths = [row["category"] for row in rows], job.image_paths("train")
-    annotations = by_image(learnable_annotations(job.rows("annotations"), paths, set(categories)))
+    annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(categories)))
     if not annotations:
         raise UserError(
             "the training images have no annotation of a base category: a teacher has nothing to learn from"

@@ -21,11 +21,3 @@ def learnable_annotations(
         wanted = row["image_id"] in image_ids and row["category"] in categories
         if wanted and not row["iscrowd"] and min(row["bbox"][2:]) >= 1:
             yield row
-
-
-def by_image(rows: Iterable[dict]) -> dict[str, list[dict]]:
-    """Rows by their image_id, in their order."""
-    grouped: dict[str, list[dict]] = {}
-    for row in rows:
-        grouped.setdefault(row["image_id"], []).append(row)
-    return grouped
