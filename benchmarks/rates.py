@@ -2,9 +2,9 @@
 
     python -m benchmarks.rates [--device cuda] [--repeat 3]
 
-Networks have random weights of the published sizes (ALBEF-base, ResNet-50), pictures are drawn scenes enlarged to 640 x 480,
-parameters are config/coco.yaml's. Prints a table and writes benchmarks/rates.json; each rate is the median of the repeats
-after one warm-up, beside it the arithmetic that one unit takes in matrix products and convolutions.
+Networks have random weights of the published sizes (ALBEF-base, ResNet-50), pictures are drawn scenes enlarged to 640 x
+480, parameters are config/coco.yaml's. Prints a table and writes benchmarks/rates.json; each rate is the median of the
+repeats after one warm-up, beside it the arithmetic that one unit takes in matrix products and convolutions.
 """
 
 import argparse
@@ -193,9 +193,8 @@ def main() -> None:
     args = parser.parse_args()
     rates = Rates(args.device, args.batch or (256 if args.device == "cuda" else 4))
     device = machine(args.device)
-    print(
-        f"{device}; torch {torch.__version__}, {torch.get_num_threads()} threads\n\n| stage | rate | unit | GFLOP a unit |\n| --- | --- | --- | --- |"
-    )
+    print(f"{device}; torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    print("| stage | rate | unit | GFLOP a unit |\n| --- | --- | --- | --- |")
     rows = []
     for stage in args.stages:
         row = measure(rates, stage, args.repeat)

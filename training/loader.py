@@ -1,4 +1,5 @@
-"""Training batches in an order that depends on (seed, step) alone, so that a resumed run sees what it would have seen."""
+"""Training batches in an order that depends on (seed, step) alone, so that a resumed run sees what it would have
+seen."""
 
 from collections.abc import Callable, Iterator
 
@@ -33,8 +34,8 @@ class _Steps(Sampler):
 
 
 class StepLoader:
-    """loader(step) gives this process's share of a step's batch, a list of the dataset's items; steps must be asked for one
-    after another.
+    """loader(step) gives this process's share of a step's batch, a list of the dataset's items; steps must be asked for
+    one after another.
 
     Every epoch is a new permutation of the data set. With accumulate > 1 the share comes in so many equal parts, one a
     call. Raises UserError where the batch can't be split evenly.

@@ -39,8 +39,8 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def autocast(device: str, precision: str):
-    """The context in which a loss is computed: "fp32" as it is, "bf16" with autocast, "auto" with it where the processor
-    or the GPU computes in bfloat16 itself."""
+    """The context in which a loss is computed: "fp32" as it is, "bf16" with autocast, "auto" with it where the
+    processor or the GPU computes in bfloat16 itself."""
     kind = device.split(":")[0]
     if precision == "auto":
         native = (
@@ -98,10 +98,10 @@ def train(
     """Run `steps` steps and return the curve: rows of step, name, value (means over record_every steps).
 
     take_step(step) returns named scalars, the same names in every step; "loss" is minimised, the others are recorded.
-    With accumulate > 1 it is called as take_step(step, part) for each part of a step, whose gradients are averaged. Where
-    several processes train, module is a DistributedDataParallel, which averages theirs, and take_step calls it.
-    lr_factor(step) scales the learning rates that the optimizer came with; clip bounds the gradients' norm. A checkpoint is
-    kept in `scratch` and taken up again from there; scratch/curve.csv can be watched meanwhile.
+    With accumulate > 1 it is called as take_step(step, part) for each part of a step, whose gradients are averaged.
+    Where several processes train, module is a DistributedDataParallel, which averages theirs, and take_step calls it.
+    lr_factor(step) scales the learning rates that the optimizer came with; clip bounds the gradients' norm. A
+    checkpoint is kept in `scratch` and taken up again from there; scratch/curve.csv can be watched meanwhile.
 
     Raises TrainingError where the loss is not finite.
     """

@@ -58,7 +58,8 @@ def destroy_process_group() -> None:
 
 
 def reduce_dict(values: dict) -> dict:
-    """The mean over the processes of each of named scalars (tensors [] on one device), detached; all have the same names."""
+    """The mean over the processes of each of named scalars (tensors [] on one device), detached; all have the same
+    names."""
     if get_world_size() == 1:
         return {name: value.detach() for name, value in values.items()}
     import torch

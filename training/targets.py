@@ -27,10 +27,10 @@ def detection_target(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A picture [3, h, w] float32 in 0..1 and its target: boxes [n, 4] xyxy pixels, labels [n], masks [n, h, w] uint8.
 
-    picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE); numbers: {category: its
-    label}. pseudo_labels, where given: rows of `student_labels`, which come after the annotations; then the target has
-    pseudo [n] bool (which are pseudo-labels), weight [n] float32 (1 of annotations) and annotated [] bool (whether there
-    are annotations), too. At least one object in all.
+    picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE); numbers: {category:
+    its label}. pseudo_labels, where given: rows of `student_labels`, which come after the annotations; then the target
+    has pseudo [n] bool (which are pseudo-labels), weight [n] float32 (1 of annotations) and annotated [] bool (whether
+    there are annotations), too. At least one object in all.
     """
     rows = annotations + [row | {"bbox": _xywh(row["box"])} for row in pseudo_labels or []]
     boxes = torch.tensor(np.array([row["bbox"] for row in rows], np.float32))
@@ -59,10 +59,11 @@ def detection_batches(
     workers: int,
     accumulate: int,
 ) -> Callable[[int], list[tuple[Tensor, dict[str, Tensor]]]]:
-    """batches(step): pictures and targets as detection_target gives them, half of them mirrored by torch's global generator.
+    """batches(step): pictures and targets as detection_target gives them, half of them mirrored by torch's global
+    generator.
 
-    data: of each picture its path below root and its annotations, and for a student its pseudo-labels; categories: in the
-    order of their labels; the numbers: as for StepLoader.
+    data: of each picture its path below root and its annotations, and for a student its pseudo-labels; categories: in
+    the order of their labels; the numbers: as for StepLoader.
     """
     numbers = label_numbers(categories)
 
@@ -75,7 +76,8 @@ def detection_batches(
 
 
 def mirror_at_random(picture: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """A picture and its target, or with probability 1/2 both with left and right exchanged, by torch's global generator."""
+    """A picture and its target, or with probability 1/2 both with left and right exchanged, by torch's global
+    generator."""
     height, width = picture.shape[-2:]
     boxes = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=(height, width))
     typed = target | {"boxes": boxes, "masks": tv_tensors.Mask(target["masks"])}

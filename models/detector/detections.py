@@ -1,4 +1,4 @@
-"""From class logits of regions to detections, and detections as plain values: COCO's box and run-length mask of each."""
+"""From class logits of regions to detections, and from detections to COCO's boxes and run-length masks."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,10 +12,12 @@ from structures.masks import encode
 def best_regions(
     logits: Tensor, boxes: Tensor, *, score_threshold: float, nms_iou: float, max_detections: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores [n], labels [n] (index into the names) and region indices [n] of the detections of one image, best first.
+    """Scores [n], labels [n] (index into the categories) and region indices [n] of the detections of one image, best
+    first.
 
-    logits: [regions, 1 + names], the background first; boxes: [regions, 4] xyxy, in pixels of the batch; score_threshold:
-    weaker detections are dropped; nms_iou: of two of a category that overlap more the weaker is dropped.
+    logits: [regions, 1 + categories], the background first; boxes: [regions, 4] xyxy, in pixels of the batch;
+    score_threshold: weaker detections are dropped; nms_iou: of two of a category that overlap more the weaker is
+    dropped.
     """
     probabilities = logits.softmax(1)[:, 1:]
     region, label = (probabilities > score_threshold).nonzero(as_tuple=True)
@@ -26,10 +28,10 @@ def best_regions(
     return score[strongest], label[strongest], region[strongest]
 
 
-def detection_rows(detections: dict[str, Tensor], names: Sequence[str]) -> Iterator[dict]:
+def detection_rows(detections: dict[str, Tensor], categories: Sequence[str]) -> Iterator[dict]:
     """category, score, bbox (xywh pixels) and segmentation (COCO RLE) of each detection in one picture, best first.
 
-    detections: boxes [n, 4] xyxy, labels [n] (index into names), scores [n], masks [n, h, w] bool, as
+    detections: boxes [n, 4] xyxy, labels [n] (index into categories), scores [n], masks [n, h, w] bool, as
     OpenVocabularyMaskRCNN.detect gives them.
     """
     masks = detections["masks"].cpu().numpy().astype(np.uint8)
@@ -37,7 +39,7 @@ def detection_rows(detections: dict[str, Tensor], names: Sequence[str]) -> Itera
         detections["labels"].tolist(), detections["scores"].tolist(), detections["boxes"].tolist(), masks
     ):
         yield {
-            "category": names[label],
+            "category": categories[label],
             "score": score,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "segmentation": encode(mask),

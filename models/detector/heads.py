@@ -1,4 +1,5 @@
-"""Heads that open-vocabulary detectors differ in: what the background is (OVR, XPM, SB, BA-RPN), and a mask prior (OMP)."""
+"""Heads that open-vocabulary detectors differ in: what the background is (OVR, XPM, SB, BA-RPN), and a mask prior
+(OMP)."""
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,9 @@ BACKGROUNDS = ("learned", "zero", "unit", "rpn")
 class EmbeddingHead(nn.Module):
     """Region features to the embedding h(r) and one box offset; knows the background's embedding.
 
-    background: "learned", of unit length (OVIS); "zero", fixed (OVR; XPM, 3.2.1); "unit", a fixed vector of norm one (SB,
-    Bansal et al., 2018); "rpn", the one by which the region proposal network tells the background (BA-RPN, Zheng et al.,
-    2021).
+    background: "learned", of unit length (OVIS); "zero", fixed (OVR; XPM, 3.2.1); "unit", a fixed vector of norm one
+    (SB, Bansal et al., 2018); "rpn", the one by which the region proposal network tells the background (BA-RPN, Zheng
+    et al., 2021).
     """
 
     def __init__(self, hidden: int, dimension: int, background: str = "learned"):
@@ -67,9 +68,9 @@ class BackgroundAwareRPNHead(RPNHead):
 
 
 class MaskPrior(nn.Module):
-    """Spatial attention of the embedding head for the mask head (OMP, Biertimpel et al., 2021): each cell of a region has
-    an embedding, whose mean joins h(r) and so learns names, and whose similarity with the region's own name is a map that
-    is added to the mask head's features."""
+    """Spatial attention of the embedding head for the mask head (OMP, Biertimpel et al., 2021): each cell of a region
+    has an embedding, whose mean joins h(r) and so learns names, and whose similarity with the region's own name is a
+    map that is added to the mask head's features."""
 
     def __init__(self, channels: int, dimension: int):
         super().__init__()

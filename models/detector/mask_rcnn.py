@@ -3,8 +3,8 @@
     p(r, c) = exp(h(r) . c) / (exp(h(r) . bg) + sum over k of exp(h(r) . c_k))
 
 torchvision's parts throughout; the heads differ: one box and one mask a region, and a region's embedding h(r) is
-compared with frozen text embeddings c and a background embedding bg. What bg is, and whether h(r) is scaled to unit length,
-is what OVIS, OVR, XPM (3.2.1), SB (Bansal et al., 2018) and BA-RPN (Zheng et al., 2021) differ in.
+compared with frozen text embeddings c and a background embedding bg. What bg is, and whether h(r) is scaled to unit
+length, is what OVIS, OVR, XPM (3.2.1), SB (Bansal et al., 2018) and BA-RPN (Zheng et al., 2021) differ in.
 """
 
 from collections.abc import Callable
@@ -53,10 +53,10 @@ class OpenVocabularyMaskRCNN(nn.Module):
     """The detector, in the form of torchvision's: in training mode a call gives losses, in evaluation mode detections.
 
     dimension: of the text embeddings; weights: of the pretrained backbone, None to start from nothing or to load the
-    whole network afterwards; frozen: see build_backbone; background_weight: of the background in the classification loss
-    (OVIS, XPM: 0.2); similarity: "cosine" (both of unit length) or "dot" (XPM), divided by the temperature; background:
-    see models.detector.heads.EmbeddingHead; prior: a mask prior from the embedding head (OMP); box_score_thresh,
-    box_nms_thresh, box_detections_per_img: of a call in evaluation mode, as torchvision's.
+    whole network afterwards; frozen: see build_backbone; background_weight: of the background in the classification
+    loss (OVIS, XPM: 0.2); similarity: "cosine" (both of unit length) or "dot" (XPM), divided by the temperature;
+    background: see models.detector.heads.EmbeddingHead; prior: a mask prior from the embedding head (OMP);
+    box_score_thresh, box_nms_thresh, box_detections_per_img: of a call in evaluation mode, as torchvision's.
     """
 
     def __init__(
@@ -120,7 +120,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
         self.register_buffer("text", None, persistent=False)
 
     def set_vocabulary(self, text: Tensor) -> None:
-        """The names that compete in a call: their embeddings [names, dimension], unit length. No part of the state dict."""
+        """The categories that compete in a call: their embeddings [categories, dimension], unit length. No part of the
+        state dict."""
         self.text = text.to(self.roi_heads.box_predictor.embedding.weight.device)
 
     def forward(self, images: list[Tensor], targets: list[dict] | None = None) -> dict[str, Tensor] | list[dict]:
@@ -128,10 +129,11 @@ class OpenVocabularyMaskRCNN(nn.Module):
 
         images: [3, h, w] float32 in 0..1; targets: dicts of boxes [n, 4] xyxy pixels, labels [n] from 1 on (index into
         the vocabulary, plus one) and masks [n, h, w] uint8. Detections are torchvision's: boxes [n, 4] xyxy pixels,
-        labels [n] from 1 on, scores [n] and masks [n, 1, h, w], probabilities. Raises RuntimeError before set_vocabulary.
+        labels [n] from 1 on, scores [n] and masks [n, 1, h, w], probabilities. Raises RuntimeError before
+        set_vocabulary.
         """
         if self.text is None:
-            raise RuntimeError("no names compete yet: call set_vocabulary first")
+            raise RuntimeError("no categories compete yet: call set_vocabulary first")
         return self.losses(images, targets) if self.training else self._torchvision_detections(images)
 
     def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
@@ -156,13 +158,14 @@ class OpenVocabularyMaskRCNN(nn.Module):
         self.load_state_dict({name: value for name, value in tensors.items() if name.startswith(taught)}, strict=False)
 
     def class_logits(self, embedding: Tensor, text: Tensor) -> Tensor:
-        """Eq. 8 before the softmax: [regions, 1 + names], the background first. text: [names, dimension], unit length."""
+        """Eq. 8 before the softmax: [regions, 1 + categories], the background first. text: [categories, dimension],
+        unit length."""
         background = self.roi_heads.box_predictor.background_vector(self.rpn.head)
         with torch.autocast(embedding.device.type, enabled=False):  # divided by so little, logits need all their digits
             return self._scaled(embedding) @ torch.cat([background[None], text]).t() / self.temperature
 
     def name_logits(self, embedding: Tensor, text: Tensor) -> Tensor:
-        """The same without the background (XPM, Eqs. 2 and 3): [regions, names]."""
+        """The same without the background (XPM, Eqs. 2 and 3): [regions, categories]."""
         with torch.autocast(embedding.device.type, enabled=False):
             return self._scaled(embedding) @ text.t() / self.temperature
 
@@ -170,7 +173,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
         return F.normalize(embedding.float(), dim=1) if self.similarity == "cosine" else embedding.float()
 
     def embed(self, features: dict, boxes: list[Tensor], sizes: list) -> tuple[Tensor, Tensor]:
-        """h(r) [regions, dimension] and box offsets [regions, 4] of boxes [n, 4] xyxy, pixels of the batch, an image each."""
+        """h(r) [regions, dimension] and box offsets [regions, 4] of boxes [n, 4] xyxy, pixels of the batch, an image
+        each."""
         embedding, deltas, _ = self.embed_from(features, boxes, sizes)
         return embedding, deltas
 
@@ -183,8 +187,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
         return (embedding + self.prior.embed(cells) if self.prior else embedding), deltas, pooled
 
     def mask_features(self, features: dict, boxes: list[Tensor], sizes: list, text: Tensor | None) -> Tensor:
-        """What the mask's last layers see of boxes, an image each. text: [regions, dimension] of the names of the boxes,
-        for a prior."""
+        """What the mask's last layers see of boxes, an image each. text: [regions, dimension] of the names of the
+        boxes, for a prior."""
         pooled = self.roi_heads.mask_roi_pool(features, boxes, sizes)
         hidden = self.roi_heads.mask_head(pooled)
         return hidden + self.prior(pooled, text) if self.prior else hidden
@@ -198,9 +202,9 @@ class OpenVocabularyMaskRCNN(nn.Module):
     ) -> dict[str, Tensor]:
         """The LOSSES of pictures that went through the transform and the backbone.
 
-        targets: as of a call, boxes and masks in pixels of the batch; text: [names, dimension], the names that compete;
-        classify: another classification loss, of class logits [regions, 1 + names], labels [regions] and the sampled
-        regions of each picture.
+        targets: as of a call, boxes and masks in pixels of the batch; text: [categories, dimension], the categories
+        that compete; classify: another classification loss, of class logits [regions, 1 + categories], labels [regions]
+        and the sampled regions of each picture.
         """
         proposals, rpn_losses = self.rpn(batch, features, targets)
         heads = self.roi_heads
@@ -229,7 +233,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
         }
 
     def regions(self, batch: ImageList, features: dict) -> tuple[list[Tensor], Tensor]:
-        """Region proposals moved by the box head, [n, 4] xyxy of each image, and their h(r), [all regions, dimension]."""
+        """Region proposals moved by the box head, [n, 4] xyxy of each image, and their h(r), [all regions,
+        dimension]."""
         proposals, _ = self.rpn(batch, features)
         embedding, deltas = self.embed(features, proposals, batch.image_sizes)
         moved = self.roi_heads.box_coder.decode(deltas, proposals).squeeze(1).split([len(p) for p in proposals])
@@ -245,11 +250,11 @@ class OpenVocabularyMaskRCNN(nn.Module):
         nms_iou: float,
         max_detections: int,
     ) -> dict[str, dict[str, Tensor]]:
-        """The objects of one image, once for each set of names that compete.
+        """The objects of one image, once for each set of categories that compete.
 
-        image: [3, h, w] float32 in 0..1; vocabularies: {any name: [names, dimension]}; the numbers: as for best_regions.
-        Returns for each vocabulary boxes [n, 4] xyxy pixels, labels [n] (index into its names), scores [n] descending,
-        masks [n, h, w] bool.
+        image: [3, h, w] float32 in 0..1; vocabularies: {any name: [categories, dimension]}; the numbers: as for
+        best_regions. Returns for each vocabulary boxes [n, 4] xyxy pixels, labels [n] (index into its categories),
+        scores [n] descending, masks [n, h, w] bool.
         """
         thresholds = {"score_threshold": score_threshold, "nms_iou": nms_iou, "max_detections": max_detections}
         [detections] = self.detect_in([image], vocabularies, **thresholds)
@@ -259,20 +264,20 @@ class OpenVocabularyMaskRCNN(nn.Module):
     def detect_in(
         self, images: list[Tensor], vocabularies: dict[str, Tensor], **thresholds
     ) -> list[dict[str, dict[str, Tensor]]]:
-        """detect for several images at once."""
+        """detect for several images at once; thresholds: score_threshold, nms_iou and max_detections, as there."""
         return self._detections(images, vocabularies, mask_threshold=0.5, **thresholds)
 
     def _torchvision_detections(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         heads = self.roi_heads
         results = self._detections(
             images,
-            {"own": self.text},
+            {"vocabulary": self.text},
             mask_threshold=None,
             score_threshold=heads.score_thresh,
             nms_iou=heads.nms_thresh,
             max_detections=heads.detections_per_img,
         )
-        detections = [result["own"] for result in results]
+        detections = [result["vocabulary"] for result in results]
         return [d | {"labels": d["labels"] + 1, "masks": d["masks"][:, None]} for d in detections]
 
     def _detections(

@@ -18,9 +18,10 @@ from models.detector.roi_pooling import SmallMapRoIAlign
 
 @dataclass
 class Parts:
-    """features: images [batch, 3, h, w] to maps "0", "1" … of `channels`; levels: those that regions are pooled from, at
-    box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output; proposals:
-    kept by the RPN; sampled: regions of an image in a step; pooling: RoIAlign, torchvision's or the one for small maps."""
+    """features: images [batch, 3, h, w] to maps "0", "1" … of `channels`; levels: those that regions are pooled from,
+    at box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output;
+    proposals: kept by the RPN; sampled: regions of an image in a step; pooling: RoIAlign, torchvision's or the one for
+    small maps."""
 
     features: nn.Module
     channels: int

@@ -1,5 +1,5 @@
-"""Learning regions from captions (OVR, Zareian et al., 2021, 3.1; XPM's caption pretraining): a caption's words find their
-regions by attention, and a picture should fit its own caption better than those of others.
+"""Learning regions from captions (OVR, Zareian et al., 2021, 3.1; XPM's caption pretraining): a caption's words find
+their regions by attention, and a picture should fit its own caption better than those of others.
 
     <I, C> = mean over words w of sum over regions r of softmax_r(w . e_r) (w . e_r)
     L = - log softmax over captions <I, C> - log softmax over pictures <I, C>
@@ -26,8 +26,8 @@ def grid_boxes(height: int, width: int, parts: tuple[int, ...] = (2, 4)) -> Tens
 def fit(regions: Tensor, words: list[Tensor]) -> Tensor:
     """<I, C> of every picture and caption: [pictures, captions].
 
-    regions: similarities with every name, [pictures, regions, names]; words: of each caption its names' indices, at least
-    one.
+    regions: similarities with every name, [pictures, regions, names]; words: of each caption its names' indices, at
+    least one.
     """
     attended = (regions.softmax(1) * regions).sum(1)
     return torch.stack([attended[:, index].mean(1) for index in words], 1)

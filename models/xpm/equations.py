@@ -26,8 +26,8 @@ def binary_mask(logits: Tensor) -> Tensor:
 def cross_modal_loss(logits: Tensor, words: Tensor, weight: Tensor | None = None) -> Tensor:
     """Eq. 3, and with `weight` its terms weighted (3.2.4), averaged over the objects.
 
-    logits: v . g(f_b), [objects, vocabulary]; words: [objects], index of each object's word; weight: [objects], alpha, a
-    constant here. 0 where there is no object.
+    logits: v . g(f_b), [objects, vocabulary]; words: [objects], index of each object's word; weight: [objects], alpha,
+    a constant here. 0 where there is no object.
     """
     if not len(logits):
         return logits.sum()
@@ -36,8 +36,8 @@ def cross_modal_loss(logits: Tensor, words: Tensor, weight: Tensor | None = None
 
 
 def mask_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Eq. 5, averaged over pixels and objects. logits, masks (0 or 1): [objects, side, side]; weight: [objects], of their
-    terms."""
+    """Eq. 5, averaged over pixels and objects. logits, masks (0 or 1): [objects, side, side]; weight: [objects], of
+    their terms."""
     if not len(logits):
         return logits.sum()
     return _averaged(F.binary_cross_entropy_with_logits(logits, masks, reduction="none"), weight)
@@ -49,8 +49,8 @@ def _averaged(terms: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def noise_variance(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """g_Noise: the noise head's output as a variance, positive by construction, between NOISE_FLOOR and NOISE_CEILING; and
-    how many of them had to be kept within, a scalar."""
+    """g_Noise: the noise head's output as a variance, positive by construction, between NOISE_FLOOR and NOISE_CEILING;
+    and how many of them had to be kept within, a scalar."""
     variance = F.softplus(raw.float())
     outside = ((variance < NOISE_FLOOR) | (variance > NOISE_CEILING)).sum()
     return variance.clamp(NOISE_FLOOR, NOISE_CEILING), outside
@@ -88,8 +88,8 @@ def average_noise(variance: Tensor) -> Tensor:
 
 
 def reliability(variance: Tensor, eta: float) -> Tensor:
-    """Eq. 7: alpha = eta over the average noise, [objects]; at most 1, which it is by eta's definition as the least noise of
-    all, and stays where training finds less."""
+    """Eq. 7: alpha = eta over the average noise, [objects]; at most 1, which it is by eta's definition as the least
+    noise of all, and stays where training finds less."""
     return (eta / average_noise(variance)).clamp(max=1.0)
 
 
@@ -106,8 +106,8 @@ def pixel_score(logits: Tensor) -> Tensor:
 
 
 def dropout_certainty(passes: Tensor) -> Tensor:
-    """1 less the entropy of the mean class probabilities of several passes with dropout, over its largest value (Table 3;
-    Gal & Ghahramani, 2016), [objects] in 0..1. passes: logits [passes, objects, vocabulary]."""
+    """1 less the entropy of the mean class probabilities of several passes with dropout, over its largest value (Table
+    3; Gal & Ghahramani, 2016), [objects] in 0..1. passes: logits [passes, objects, vocabulary]."""
     mean = passes.softmax(-1).mean(0)
     entropy = -(mean * mean.clamp(min=1e-12).log()).sum(1)
     return 1 - entropy / math.log(max(2, mean.shape[1]))

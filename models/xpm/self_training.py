@@ -1,8 +1,8 @@
-"""Students that label pictures by vision alone: Soft-Teacher (Xu et al., 2021) and Unbiased-Teacher (Liu et al., 2021), with
-embedding heads, as XPM's tables 1 and 2 compare them.
+"""Students that label pictures by vision alone: Soft-Teacher (Xu et al., 2021) and Unbiased-Teacher (Liu et al., 2021),
+with embedding heads, as XPM's tables 1 and 2 compare them.
 
-A teacher, the moving average of the student, detects with all names in the picture as it is; its confident detections teach
-the student on the same picture with changed colours and parts cut out. Captions are not looked at.
+A teacher, the moving average of the student, detects with all categories in the picture as it is; its confident
+detections teach the student on the same picture with changed colours and parts cut out. Captions are not looked at.
 """
 
 import copy
@@ -39,8 +39,8 @@ _STRONG = v2.Compose(
 
 
 def augment_strongly(picture: Tensor) -> Tensor:
-    """Colours jittered or greyed, blurred, parts cut out, by torch's global generators: [3, h, w] in 0..1, at least 5 pixels
-    a side."""
+    """Colours jittered or greyed, blurred, parts cut out, by torch's global generators: [3, h, w] in 0..1, at least 5
+    pixels a side."""
     return _STRONG(picture).clamp(0, 1)
 
 
@@ -52,12 +52,13 @@ def focal_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class SelfTrained(OpenVocabularyMaskRCNN):
-    """A student with its moving-average teacher; start_teaching makes the teacher, update_teacher is to follow each step.
+    """A student with its moving-average teacher; start_teaching makes the teacher, update_teacher is to follow each
+    step.
 
-    base: how many of the names, from the first on, annotations may have; strategy: "soft_teacher" (the background's loss
-    is weighted by the teacher's probability of it; boxes are learned in steps whose pictures all have a label whose box is
-    stable when jittered) or "unbiased_teacher" (focal loss, no boxes); confidence_threshold: score from which a detection
-    is a label; ema_decay: of the moving average; pseudo_weight: of the losses of labels.
+    base: how many of the categories, from the first on, annotations may have; strategy: "soft_teacher" (the
+    background's loss is weighted by the teacher's probability of it; boxes are learned in steps whose pictures all have
+    a label whose box is stable when jittered) or "unbiased_teacher" (focal loss, no boxes); confidence_threshold: score
+    from which a detection is a label; ema_decay: of the moving average; pseudo_weight: of the losses of labels.
     """
 
     def __init__(
@@ -131,8 +132,8 @@ class SelfTrained(OpenVocabularyMaskRCNN):
 
     @torch.no_grad()
     def labels(self, images: list[Tensor], text: Tensor) -> list[dict[str, Tensor]]:
-        """The teacher's confident detections in each picture, as targets, and stable [n] bool: whether a box stays where it
-        is when jittered ("soft_teacher"; False with the other)."""
+        """The teacher's confident detections in each picture, as targets, and stable [n] bool: whether a box stays
+        where it is when jittered ("soft_teacher"; False with the other)."""
         thresholds = {"nms_iou": _NMS_IOU, "max_detections": _MAX_LABELS, "score_threshold": self.confidence_threshold}
         labels = []
         for image, results in zip(images, self.teacher.detect_in(images, {"all": text}, **thresholds)):
@@ -152,8 +153,8 @@ class SelfTrained(OpenVocabularyMaskRCNN):
 
     @torch.no_grad()
     def box_jitter_variation(self, image: Tensor, boxes: Tensor) -> Tensor:
-        """How much boxes vary that are moved and refined again by the teacher (Soft-Teacher, 3.3): their standard deviation
-        over their size, [n]. image: [3, h, w] in 0..1; boxes: [n, 4] xyxy pixels, at least one."""
+        """How much boxes vary that are moved and refined again by the teacher (Soft-Teacher, 3.3): their standard
+        deviation over their size, [n]. image: [3, h, w] in 0..1; boxes: [n, 4] xyxy pixels, at least one."""
         batch, _ = self.teacher.transform([image])
         scale = batch.image_sizes[0][0] / image.shape[-2]
         size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)

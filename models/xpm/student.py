@@ -14,17 +14,17 @@ _DROPOUT, _PASSES = 0.3, 8
 
 
 class NoiseHead(nn.Module):
-    """g_Noise before it is made positive: what the mask's last layers see, and with `sees_mask` the pseudo-mask, too, to
-    one value a pixel of the mask.
+    """g_Noise before it is made positive: what the mask's last layers see, and with `takes_mask` the pseudo-mask, too,
+    to one value a pixel of the mask.
 
     [regions, channels, side, side] and masks [regions, 2 side, 2 side] to [regions, 2 side, 2 side]; starts at `start`
     everywhere. XPM's sees the region alone, from which no one can tell that a mask is another object's: with the mask
     beside it, the head can compare the two.
     """
 
-    def __init__(self, channels: int, sees_mask: bool, start: float = 0.0):
+    def __init__(self, channels: int, takes_mask: bool, start: float = 0.0):
         super().__init__()
-        self.look = nn.Sequential(nn.Conv2d(channels + 1, channels, 3, padding=1), nn.ReLU()) if sees_mask else None
+        self.look = nn.Sequential(nn.Conv2d(channels + 1, channels, 3, padding=1), nn.ReLU()) if takes_mask else None
         self.doubling = nn.Sequential(nn.ConvTranspose2d(channels, channels // 2, 2, 2), nn.ReLU())
         self.out = nn.Conv2d(channels // 2, 1, 1)
         nn.init.normal_(self.out.weight, std=0.01)
@@ -40,10 +40,10 @@ class NoiseHead(nn.Module):
 class RobustStudent(OpenVocabularyMaskRCNN):
     """The student.
 
-    base: how many of the names, from the first on, the annotations may have. strategy: how the noise of pseudo-masks is
-    met, one of STRATEGIES (XPM, Table 3); noise_input: "region" (XPM) or "region_and_mask"; noise_loss, samples: of Eq. 6;
-    eta: of Eq. 7; pseudo_weight: of the two losses of pseudo-masks; balanced: weights are divided by their mean, so that a
-    strategy says which labels count more, not how much all of them count. The others are the detector's.
+    base: how many of the categories, from the first on, annotations may have. strategy: how the noise of pseudo-masks
+    is met, one of STRATEGIES (XPM, Table 3); noise_input: "region" (XPM) or "region_and_mask"; noise_loss, samples: of
+    Eq. 6; eta: of Eq. 7; pseudo_weight: of the two losses of pseudo-masks; balanced: weights are divided by their mean,
+    so that a strategy says which labels count more, not how much all of them count. The others are the detector's.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         self.register_buffer("clamped", torch.zeros((), dtype=torch.long))  # values of the noise kept within its bounds
 
     def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
-        """A call in training mode: the detector's LOSSES over annotated pictures, "loss_cross_modal" and "loss_pseudo_mask"
-        over pseudo-masks, and their "noise". Every batch has them all, 0 where it has nothing to say about one, so that
-        processes can average them.
+        """A call in training mode: the detector's LOSSES over annotated pictures, "loss_cross_modal" and
+        "loss_pseudo_mask" over pseudo-masks, and their "noise". Every batch has them all, 0 where it has nothing to say
+        about one, so that processes can average them.
 
         targets: dicts of boxes [n, 4], labels [n] from 1 on, masks [n, h, w], pseudo [n] bool (which are pseudo-masks),
         weight [n] float (a factor on their losses) and annotated [] bool (whether the others are all of the picture's
@@ -93,8 +93,8 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         return losses | self.pseudo_losses(features, batch.image_sizes, pseudo, self.text)
 
     def pseudo_losses(self, features: dict, sizes: list, targets: list[dict], text: Tensor) -> dict[str, Tensor]:
-        """L_X with alpha, and L_M, of pseudo-masks: Eqs. 3, 6 and 7; and the mean of their average noise. targets: dicts of
-        boxes, labels, masks and weight of each picture; a picture may have none."""
+        """L_X with alpha, and L_M, of pseudo-masks: Eqs. 3, 6 and 7; and the mean of their average noise. targets:
+        dicts of boxes, labels, masks and weight of each picture; a picture may have none."""
         regions = self.look(features, sizes, targets, text)
         loss_mask = self.mask_loss(regions)
         weight = self.weights(regions)
@@ -111,9 +111,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         }
 
     def look(self, features: dict, sizes: list, targets: list[dict], text: Tensor) -> dict[str, Tensor]:
-        """What the student makes of pseudo-labelled regions, arguments as for pseudo_losses: logits [objects, names], words
-        [objects], mask_logits, masks and variance [objects, side, side], weight [objects] of the labels, pooled region
-        features [objects, hidden], text."""
+        """What the student makes of pseudo-labelled regions, arguments as for pseudo_losses: logits [objects,
+        categories], words [objects], mask_logits, masks and variance [objects, side, side], weight [objects] of the
+        labels, pooled region features [objects, hidden], text."""
         boxes = [target["boxes"] for target in targets]
         words = torch.cat([target["labels"] for target in targets]) - 1
         embedding, _, pooled = self.embed_from(features, boxes, sizes)

@@ -1,4 +1,5 @@
-"""What XPM's teacher says about the words of a caption: where each of them is, and its mask (Huynh et al., 2022, 3.2.2)."""
+"""What XPM's teacher says about the words of a caption: where each of them is, and its mask (Huynh et al., 2022,
+3.2.2)."""
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ def label_words(
 ) -> list[dict[str, Tensor] | None]:
     """The aligned region of every word of every picture (Eq. 2) and its mask (Eq. 4).
 
-    images: [3, h, w] float32 in 0..1; words: of each picture indices into text [names, dimension]. Returns for each
-    picture boxes [words, 4] xyxy pixels, similarity [words] (v . h(f)), score [words] (probability among all names and
-    the background), rank [words] (of the region among the proposals) and masks [words, h, w] bool; None where no region
-    was proposed.
+    images: [3, h, w] float32 in 0..1; words: of each picture indices into text [categories, dimension]. Returns for
+    each picture boxes [words, 4] xyxy pixels, similarity [words] (v . h(f)), score [words] (probability among all names
+    and the background), rank [words] (of the region among the proposals) and masks [words, h, w] bool; None where no
+    region was proposed.
     """
     if not images:
         return []

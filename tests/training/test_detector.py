@@ -1,4 +1,5 @@
-"""Training of detectors: what is recorded, when the moving average follows, and several processes with unlike batches."""
+"""Training of detectors: what is recorded, when the moving average follows, and several processes with unlike
+batches."""
 
 import os
 import subprocess

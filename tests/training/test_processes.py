@@ -11,8 +11,8 @@ from store.fingerprint import ROOT
 from structures.errors import UserError
 from training.processes import all_reduce_min, batch_share, get_rank, get_world_size, is_main_process, reduce_dict
 
-# A stage in small: `python -m learn --run toy --gpus 2`. Its second layer serves few items, so that a process, or the last
-# part of its batch, may leave it out.
+# A stage in small: `python -m learn --run toy --gpus 2`. Its second layer serves few items, so that a process, or the
+# last part of its batch, may leave it out.
 LEARN = """
 import argparse
 import sys
@@ -66,11 +66,11 @@ optimizer = torch.optim.SGD(module.parameters(), lr=0.01, weight_decay=0.01)
 curve = train(network, optimizer, take_step, steps=12, lr_factor=lambda _: 1.0, scratch=Path(str(get_rank())),
               description="fit", accumulate=args.accumulate, record_every=4, save_every=5)
 rank = torch.tensor(float(get_rank()))
-told = {"least": all_reduce_min(5.0 - get_rank()), "mean": reduce_dict({"rank": rank})["rank"].item()}
+agreed = {"least": all_reduce_min(5.0 - get_rank()), "mean": reduce_dict({"rank": rank})["rank"].item()}
 destroy_process_group()
 if is_main_process():
     state = torch.load("0/checkpoint.pt", weights_only=True)["module"]
-    result = {"run": args.run, "weights": module.state_dict(), "kept": list(state), **told}
+    result = {"run": args.run, "weights": module.state_dict(), "checkpoint": list(state), **agreed}
     torch.save(result | {"curve": [row["value"] for row in curve]}, "learned.pt")
 """
 
@@ -100,7 +100,7 @@ def test_two_processes_or_two_parts_learn_what_one_does_from_the_whole_batch(tmp
         other = learned(tmp_path / name, *arguments)
         torch.testing.assert_close(other["weights"], whole["weights"])
         assert other["curve"] == pytest.approx(whole["curve"])
-        assert (other["run"], other["kept"]) == ("toy", list(whole["weights"]))
+        assert (other["run"], other["checkpoint"]) == ("toy", list(whole["weights"]))
         assert (other["least"], other["mean"]) == (least, mean)
 
 

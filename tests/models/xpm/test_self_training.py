@@ -104,7 +104,8 @@ def test_boxes_are_stable_where_the_teacher_puts_them_back():
 
 
 def test_soft_teacher_weights_the_background_by_its_teachers_probability():
-    """A region that the teacher is sure not to be background hardly counts as such; focal loss does not ask the teacher."""
+    """A region that the teacher is sure not to be background hardly counts as such; focal loss does not ask the
+    teacher."""
     model = student("soft_teacher")
     images, _ = batch()
     pictures, _ = model.transform(images)
