@@ -27,7 +27,7 @@ GRABCUT = ("seeds", "trust", "smoothness", "position", "components", "rounds", "
 
 
 def embedded_crops(scenes: int) -> list[tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """(crop, true mask, picture, activation by the shipped model, true box xyxy) of the named objects of drawn scenes."""
+    """(crop, true mask, picture, the shipped model's activation, true box xyxy) of named objects of drawn scenes."""
     weights = ROOT / "data/weights/albef_toy.safetensors"
     model = ALBEF.from_checkpoint(weights, 168).float()
     grounder = Grounder(

@@ -1,8 +1,8 @@
 """What every row of the benchmarks is made of: medians of runs after a warm-up, the machine, the peak of memory.
 
 A machine's speed changes while it is measured: others use it, its clock goes down when it gets warm. So two sides are
-timed in turns (ours, baseline, ours, baseline, …), and what counts is the median of the pairs' ratios: a change of speed
-meets both sides of nearly every pair alike.
+timed in turns (ours, baseline, ours, baseline, …), and what counts is the median of the pairs' ratios: a change of
+speed meets both sides of nearly every pair alike.
 """
 
 import os
@@ -19,8 +19,8 @@ RUNS = 5
 @dataclass
 class Row:
     """One measurement. ours, baseline: in `unit`; ratio, spread: of a Comparison; wanted: the least ratio (of a bound:
-    the most that ours may be); runs: how often each side was timed; sizes, agreement: in words; agreement says how it was
-    seen that both sides give the same, or how good each is."""
+    the most that ours may be); runs: how often each side was timed; sizes, agreement: in words; agreement says how it
+    was seen that both sides give the same, or how good each is."""
 
     name: str
     unit: str

@@ -3,8 +3,8 @@
     python -m benchmarks.photographs --root FOLDER --maps FILE.py [--split train2017 val2017]
 
 FILE.py has partial_map(mask, rng): a stand-in for the activation of an object, made from its true mask. Every object
-gets its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU of
-the whole box, the thresholded map, the network of Eq. 7 and grabcut; and the recall of selective search's modes.
+gets its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU
+of the whole box, the thresholded map, the network of Eq. 7 and grabcut; and the recall of selective search's modes.
 """
 
 import argparse

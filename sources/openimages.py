@@ -121,7 +121,7 @@ def _annotations(
 
 
 class _Masks:
-    """The folder of mask files: flat, or with one folder for each first character of the names, however it is called."""
+    """The folder of mask files: flat, or with a folder for each first character of the names, however it is called."""
 
     def __init__(self, folder: Path):
         if not folder.is_dir():

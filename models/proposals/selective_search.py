@@ -80,12 +80,12 @@ def opencv_quality(image: np.ndarray, *, base_k: int = 0) -> np.ndarray:
 
 
 def package(image: np.ndarray, *, scale: float = 500, sigma: float = 0.9, min_size: int = 10) -> np.ndarray:
-    """The regions of PyPI's `selectivesearch`: N x 4 float32 xyxy, in its order, first segments before what they merge to.
+    """PyPI's `selectivesearch`: N x 4 float32 xyxy, in its order, first segments before what they merge to.
 
-    scale, sigma, min_size: of the first segments (Felzenszwalb and Huttenlocher, 2004): a larger scale gives larger ones;
-    blur; least pixels. The defaults are of the package's example. It draws no random numbers. Its rectangles end at
-    their last pixel, boxes at that pixel's edge, so one is added to its widths and heights; a rectangle that several
-    regions share counts once, where it comes first.
+    scale, sigma, min_size: of the first segments (Felzenszwalb and Huttenlocher, 2004): a larger scale gives larger
+    ones; blur; least pixels. The defaults are of the package's example. It draws no random numbers. Its rectangles end
+    at their last pixel, boxes at that pixel's edge, so one is added to their widths and heights; a rectangle that
+    several regions share counts once, where it comes first.
     """
     import selectivesearch  # here: a third of a second and 40 MiB, which the other modes do without
 
