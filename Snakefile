@@ -125,7 +125,7 @@ for stage in ORDER | SHIPPED_WEIGHTS:
         params:
             **FLOW.params(stage),
         shell:
-            FLOW.command(stage)
+            FLOW.command()
 
     workflow.get_rule(stage).docstring = FLOW.summary(stage)
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks [--only NAME …] [--device cuda]
 
-Every row runs in a process of its own, its baseline in the same one.
+Every row runs in a process of its own, its baseline in the same one, in turns: the ratio is the median of the pairs'
+ratios, with the least and the largest of them beside it.
 """
 
 import argparse
@@ -27,6 +28,8 @@ ROWS = {
     "memory": "runs",
     "growth": "runs",
 }
+COLUMNS = ("row", "ours", "baseline", "unit", "ratio (least to largest)", "asked", "holds", "sizes", "what they give")
+COLUMNS += ("device", "threads", "peak MiB")
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -36,7 +39,7 @@ def run_row(name: str, device: str) -> list[dict]:
 
     rows = getattr(import_module(f"benchmarks.{ROWS[name]}"), name)(device)
     for row in rows:
-        if row.ours is not None and row.baseline is not None and row.ratio is None:
+        if row.ratio is None and row.ours is not None and row.baseline is not None:  # a baseline that is a plain number
             row.ratio = row.ours / row.baseline
         row.device, row.threads, row.peak_mib = machine(device), torch.get_num_threads(), peak_mib()
     return [row.as_json() for row in rows]
@@ -46,23 +49,26 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def _ratio(row: dict) -> str:
+    """The median of the pairs' ratios, with their spread where there were pairs."""
+    spread = "" if row["spread"] is None else " ({} to {})".format(*map(_number, row["spread"]))
+    return _number(row["ratio"]) + spread
+
+
 def table(rows: list[dict]) -> str:
-    """The rows as a table of Markdown."""
-    lines = [
-        "| row | ours | baseline | unit | ratio | asked | holds | sizes | what they give | device | threads | peak MiB |"
-    ]
-    lines.append("| " + " | ".join(["---"] * 12) + " |")
+    """The rows (of results.json) as a table of Markdown."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "| " + " | ".join(["---"] * len(COLUMNS)) + " |"]
     for row in rows:
         asked = "" if row["wanted"] is None else ("at most " if row["bound"] else "at least ") + _number(row["wanted"])
         holds = {True: "yes", False: "NO", None: ""}[row["holds"]]
-        numbers = (_number(row["ours"]), _number(row["baseline"]), row["unit"], _number(row["ratio"]), asked, holds)
+        numbers = (_number(row["ours"]), _number(row["baseline"]), row["unit"], _ratio(row), asked, holds)
         words = (row["sizes"], row["agreement"], row["device"], str(row["threads"]), f"{row['peak_mib']:,}")
         lines.append("| " + " | ".join((row["name"], *numbers, *words)) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Run the rows asked for, keep what earlier runs measured of the others on this device, print all."""
+    """Run the rows asked for, keep what earlier runs measured of others and on other devices, print those asked for."""
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,21 +79,20 @@ def main() -> None:
     if args.row:
         print("\n" + json.dumps(run_row(args.row, args.device)))
         return
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    order = list(ROWS)
     failed = False
     for name in args.only:
         print(f"{name} …", file=sys.stderr, flush=True)
-        call = [sys.executable, "-m", "benchmarks", "--row", name, "--device", args.device]
-        done = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        for row in found:
-            row["function"] = name
-            failed |= row["holds"] is False
-        kept = [row for row in kept if (row["function"], row["device"]) != (name, machine(args.device))] + found
-        kept.sort(key=lambda row: list(ROWS).index(row["function"]))
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        print(table(found), file=sys.stderr, flush=True)
-    print(table([row for row in kept if row["function"] in args.only]))
+        command = [sys.executable, "-m", "benchmarks", "--row", name, "--device", args.device]
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows = [row | {"function": name} for row in json.loads(process.stdout.splitlines()[-1])]
+        failed |= any(row["holds"] is False for row in rows)
+        results = [row for row in results if (row["function"], row["device"]) != (name, machine(args.device))] + rows
+        results.sort(key=lambda row: order.index(row["function"]))
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(table(rows), file=sys.stderr, flush=True)
+    print(table([row for row in results if row["function"] in args.only]))
     sys.exit(failed)
 
 

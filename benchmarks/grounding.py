@@ -1,8 +1,10 @@
 """gradcam: pairs a second of the batched maps against the published loop, ALBEF-base, G = 3."""
 
+from dataclasses import asdict
+
 import torch
 
-from benchmarks.measure import Row, seconds
+from benchmarks.measure import Row, interleaved, seconds
 from benchmarks.published import gradcam_loop
 from models.grounding.gradcam import iterative_gradcam
 from models.vision_language.albef import ALBEF
@@ -36,38 +38,46 @@ def gradcam(device: str) -> list[Row]:
     options = {"layers": (LAYER,), "score": "itm", "mask_id": 103, "iterations": G}
 
     def ours(model, images, ids, mask, nouns, **more):
-        picture = torch.arange(len(images), device=images.device)
-        return iterative_gradcam(model, images, picture, ids, mask, nouns, **options, **more)[0]
+        model.requires_grad_(False)
+        image_index = torch.arange(len(images), device=images.device)
+        return iterative_gradcam(model, images, image_index, ids, mask, nouns, **options, **more)[0]
+
+    def published(images, ids, mask, nouns):
+        return gradcam_loop(model.requires_grad_(True), images, ids, mask, nouns, layer=LAYER, iterations=G)
 
     two, many = _work(2, device), _work(batch, device)
-    published = gradcam_loop(model.requires_grad_(True), *two, layer=LAYER, iterations=G)
-    slow = seconds(lambda: gradcam_loop(model, *two, layer=LAYER, iterations=G), device) / 2
-    model.requires_grad_(False)
-    difference = (ours(model, *two) - published).abs()
-    fast = seconds(lambda: ours(model, *many, together=True), device) / batch
+    published_maps = published(*two)
+    difference = (ours(model, *two) - published_maps).abs()
+    comparison = interleaved(
+        lambda: ours(model, *many, together=True),
+        lambda: published(*two),
+        units=batch,
+        baseline_units=2,
+        device=device,
+    )
     details = {"largest_difference_first_iteration": float(difference[:, 0].max())}
     row = Row(
         name="gradcam",
         unit="images/s",
         sizes=f"ALBEF-base, 256 px, {TOKENS} tokens, G={G}, one masked image an image; batch {batch}, baseline 2",
-        ours=1 / fast,
-        baseline=1 / slow,
+        **asdict(comparison),
         wanted=20.0 if device == "cuda" else 4.0,
-        agreement=f"maps differ by at most {float(difference.max()):.0e} of a mean of {float(published.mean()):.2f}",
+        agreement=f"maps differ by at most {float(difference.max()):.0e} "
+        f"of a mean of {float(published_maps.mean()):.2f}",
         details=details,
     )
-    half = albef_base(device).requires_grad_(False).vision_to(torch.bfloat16)
-    exact, rough = ours(model, *two)[:, 0], ours(half, *two)[:, 0]
-    details["bf16_relative_difference"] = float((exact - rough).norm() / exact.norm())
+    half = albef_base(device).vision_to(torch.bfloat16)
+    fp32_maps, bf16_maps = ours(model, *two)[:, 0], ours(half, *two)[:, 0]
+    details["bf16_relative_difference"] = float((fp32_maps - bf16_maps).norm() / fp32_maps.norm())
     rows = [row]
     if device == "cuda":
-        pairs = seconds(lambda: ours(half, *many), device) / batch
+        rate = batch / seconds(lambda: ours(half, *many), device)
         rows.append(
             Row(
                 name="gradcam_pairs",
                 unit="pairs/s",
                 sizes=f"as gradcam, bf16, masked per pair, batch {batch}",
-                ours=1 / pairs,
+                ours=rate,
                 baseline=1000.0,
                 wanted=1.0,
                 agreement=f"maps within {100 * details['bf16_relative_difference']:.2f} % of fp32",

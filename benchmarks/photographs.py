@@ -2,9 +2,9 @@
 
     python -m benchmarks.photographs --root FOLDER --maps FILE.py [--split train2017 val2017]
 
-FILE.py has partial_map(mask, rng): a stand-in for the activation of an object, made from its true mask. Every object gets
-its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU of the
-whole box, the thresholded map, the network of Eq. 7 and grabcut; and the recall of selective search's modes.
+FILE.py has partial_map(mask, rng): a stand-in for the activation of an object, made from its true mask. Every object
+gets its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU
+of the whole box, the thresholded map, the network of Eq. 7 and grabcut; and the recall of selective search's modes.
 """
 
 import argparse
@@ -15,39 +15,37 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from benchmarks.boxes import opencv_fast
 from benchmarks.crops import by_colour, grabcut_options
-from evaluation.label_quality import box_recall, iou
+from evaluation.label_quality import box_recall, threshold_map
 from models.grounding.crops import cut_crop, paste_mask
 from models.masks.network import segment_crops, weight_count
 from models.proposals.selective_search import selective_search
 from sources.coco import read_split
 from sources.images import read_image
-from structures.masks import decode
+from structures.boxes import xywh_to_xyxy
+from structures.masks import decode, encode, iou
 
-LEAST = 48  # pixels
+MIN_SIDE = 48  # pixels of an object that counts
 
 
-def _objects(root: Path, splits: list[str]) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(path, box xyxy, true mask) of every object that counts."""
-    found = []
+def _objects(root: Path, splits: list[str]) -> list[tuple[str, np.ndarray, dict]]:
+    """(path, box xyxy, true mask as RLE) of every object that counts."""
+    objects = []
     for name in splits:
         split = read_split(root, name, f"annotations/instances_{name}.json")
         for row in split.annotations:
-            x, y, w, h = row["bbox"]
-            if not row["iscrowd"] and min(w, h) > LEAST:
-                mask = coco_mask.decode(row["segmentation"]).astype(bool)
-                found.append((split.images[row["image_id"]][0], np.array([x, y, x + w, y + h]), mask))
-    return found
+            if not row["iscrowd"] and min(row["bbox"][2:]) > MIN_SIDE:
+                path, _, _ = split.images[row["image_id"]]
+                objects.append((path, xywh_to_xyxy(row["bbox"]), row["segmentation"]))
+    return objects
 
 
 def _network(crops: list) -> np.ndarray:
     """Eq. 7 with few channels and steps: what a processor can do in reasonable time."""
     rng = np.random.default_rng(0)
-    drawn = [
+    inputs = [
         torch.from_numpy(part)
         for part in (
             np.stack([crop.pixels for crop in crops]),
@@ -57,7 +55,7 @@ def _network(crops: list) -> np.ndarray:
         )
     ]
     options = {"channels": 16, "steps": 50, "lr": 0.05, "foreground": 0.2}
-    return segment_crops(*drawn, background="frame", background_share=0.3, **options).numpy()
+    return segment_crops(*inputs, background="frame", background_share=0.3, **options).numpy()
 
 
 def masks(root: Path, splits: list[str], partial_map) -> None:
@@ -67,7 +65,7 @@ def masks(root: Path, splits: list[str], partial_map) -> None:
     scores: dict[str, list[float]] = {}
     for first in tqdm(range(0, len(objects), 64), desc="masks", unit="batch", ascii=True):
         part = objects[first : first + 64]
-        maps = [partial_map(mask, np.random.default_rng(first + i)) for i, (_, _, mask) in enumerate(part)]
+        maps = [partial_map(decode(truth), np.random.default_rng(first + i)) for i, (_, _, truth) in enumerate(part)]
         images = [read_image(root, path) for path, _, _ in part]
         for name, side, method in (("network", 48, _network), ("grabcut", 64, lambda c: by_colour(c, "cpu", options))):
             crops = [
@@ -76,40 +74,37 @@ def masks(root: Path, splits: list[str], partial_map) -> None:
             ]
             for crop, probability, (_, _, truth) in zip(crops, method(crops), part):
                 mask = paste_mask(probability, crop)
-                scores.setdefault(name, []).append(iou(decode(mask["segmentation"]), truth) if mask else 0.0)
+                scores.setdefault(name, []).append(iou(mask["segmentation"], truth) if mask else 0.0)
         for crop, activation, (_, _, truth) in zip(crops, maps, part):
             x0, y0, x1, y1 = crop.box
-            box = np.zeros_like(truth)
+            box = np.zeros(crop.size, bool)
             box[y0:y1, x0:x1] = True
-            scores.setdefault("whole box", []).append(iou(box, truth))
-            full = cv2.resize(activation, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
-            scores.setdefault("map above one half", []).append(iou(full > 0.5, truth))
+            scores.setdefault("whole box", []).append(iou(encode(box), truth))
+            activated = threshold_map(activation, crop.size)
+            scores.setdefault("map above one half", []).append(iou(encode(activated), truth))
     print(f"{len(objects)} objects, mean IoU: " + ", ".join(f"{name} {np.mean(v):.3f}" for name, v in scores.items()))
 
 
 def proposals(root: Path, splits: list[str]) -> None:
-    """Print recall at IoU 0.5, boxes and seconds an image of OpenCV's fast mode and of the quick mode."""
+    """Print recall at IoU 0.5, boxes and seconds an image of selective search's modes, on the same images in turns."""
     cv2.setNumThreads(1)
-    totals = {name: {"recall": [], "boxes": [], "seconds": []} for name in ("opencv fast", "quick")}
+    totals = {mode: {"recall": [], "boxes": [], "seconds": []} for mode in ("fast", "quick", "package")}
     for split_name in splits:
         split = read_split(root, split_name, f"annotations/instances_{split_name}.json")
-        truth: dict[str, list] = {}
+        true_boxes: dict[str, list] = {}
         for row in split.annotations:
             if not row["iscrowd"]:
-                truth.setdefault(row["image_id"], []).append(row["bbox"])
-        for image_id in tqdm(sorted(truth), desc=f"proposals, {split_name}", unit="image", ascii=True):
+                true_boxes.setdefault(row["image_id"], []).append(row["bbox"])
+        for image_id in tqdm(sorted(true_boxes), desc=f"proposals, {split_name}", unit="image", ascii=True):
             image = read_image(root, split.images[image_id][0])
-            for name, total in totals.items():
+            for mode, total in totals.items():
                 began = time.perf_counter()
-                if name == "quick":
-                    boxes, _ = selective_search(image, mode="quick", min_side=1, max_boxes=100_000, seed=1)
-                else:
-                    boxes = opencv_fast(image)
+                boxes, _ = selective_search(image, mode=mode, min_side=1, max_boxes=100_000, seed=1)
                 total["seconds"].append(time.perf_counter() - began)
                 total["boxes"].append(len(boxes))
-                total["recall"] += [box_recall(boxes, box) for box in truth[image_id]]
-    for name, total in totals.items():
-        print(f"selective search, {name}: " + ", ".join(f"{kind} {np.mean(v):.3f}" for kind, v in total.items()))
+                total["recall"] += [box_recall(boxes, box) for box in true_boxes[image_id]]
+    for mode, total in totals.items():
+        print(f"selective search, {mode}: " + ", ".join(f"{kind} {np.mean(v):.3f}" for kind, v in total.items()))
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ def gradcam_loop(
 ) -> Tensor:
     """Eqs. 1 to 4, an image at a time: for every image of a batch a full backward pass through both encoders.
 
-    Arguments and result [batch, iterations, grid, grid] as of models.grounding.gradcam.iterative_gradcam, one noun an image, S the
-    match logit.
+    Arguments and result [batch, iterations, grid, grid] as of models.grounding.gradcam.iterative_gradcam, one noun an
+    image, S the match logit.
     """
     maps = []
     for _ in range(iterations):
@@ -23,17 +23,17 @@ def gradcam_loop(
         attention = weights[layer]
         attention.retain_grad()
         logits = model.match_logits(fused)[:, 1]
-        found = []
+        noun_maps = []
         for i, logit in enumerate(logits):
             model.zero_grad(set_to_none=True)
             attention.grad = None
             logit.backward(retain_graph=i + 1 < len(logits))
             by_token = (attention[i].detach() * attention.grad[i].clamp(min=0)).mean(0)[:, 1:]
-            found.append((by_token * nouns[i, :, None]).sum(0))
-        side = round(found[0].shape[-1] ** 0.5)
-        noun = normalise(torch.stack(found).unflatten(-1, (side, side)))
-        maps.append(noun)
-        images = mask_activated(images, noun)
+            noun_maps.append((by_token * nouns[i, :, None]).sum(0))
+        side = round(noun_maps[0].shape[-1] ** 0.5)
+        activation = normalise(torch.stack(noun_maps).unflatten(-1, (side, side)))
+        maps.append(activation)
+        images = mask_activated(images, activation)
     return torch.stack(maps, 1)
 
 
@@ -42,8 +42,8 @@ def crop_network(
 ) -> Tensor:
     """Eq. 7 on one crop of its own size: three convolutions of `channels`, momentum SGD.
 
-    crop: [3, h, w]; activation: [h, w]; points are drawn from the most activated `share` and from a thin frame of the box,
-    as the published code does. Returns foreground probabilities [h, w].
+    crop: [3, h, w]; activation: [h, w]; points are drawn from the most activated `share` and from a thin frame of the
+    box, as the published code does. Returns foreground probabilities [h, w].
     """
     torch.manual_seed(seed)
     network = nn.Sequential(

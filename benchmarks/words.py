@@ -2,9 +2,10 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.measure import Row, seconds
+from benchmarks.measure import Row, interleaved
 from models.grounding.nouns import NounFinder
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
@@ -21,18 +22,18 @@ def _patterns(finder: NounFinder) -> dict[str, re.Pattern]:
     }
 
 
-def _quality(found: list[set[str]], truth: list[set[str]]) -> str:
-    right = sum(len(a & b) for a, b in zip(found, truth))
-    return f"precision {right / sum(map(len, found)):.3f}, recall {right / sum(map(len, truth)):.3f}"
+def _quality(named: list[set[str]], truth: list[set[str]]) -> str:
+    right = sum(len(a & b) for a, b in zip(named, truth))
+    return f"precision {right / sum(map(len, named)):.3f}, recall {right / sum(map(len, truth)):.3f}"
 
 
 def nouns(device: str) -> list[Row]:
     """The row: COCO's 65 categories, sentences as COCO has them, with what they name."""
     finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
     patterns = _patterns(finder)
-    written = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
+    pairs = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
     known = {category for _, category in finder.phrases()}
-    captions, truth = [text for text, _ in written], [set(named) & known for _, named in written]
+    captions, truth = [text for text, _ in pairs], [set(named) & known for _, named in pairs]
 
     def by_pattern(text: str) -> list[tuple[str, int, int]]:
         lower = text.lower()
@@ -43,17 +44,22 @@ def nouns(device: str) -> list[Row]:
     ours = [{mention.category for mention in finder.find(text)} for text in captions]
     theirs = [{category for category, _, _ in by_pattern(text)} for text in captions]
     same = sum(a == b for a, b in zip(ours, theirs)) / len(captions)
-    many = captions * 100
-    fast = seconds(lambda: [finder.find(text) for text in many])
-    slow = seconds(lambda: [by_pattern(text) for text in many])
+    many, fewer = captions * 1000, captions * 100  # about equal times
+    comparison = interleaved(
+        lambda: [finder.find(text) for text in many],
+        lambda: [by_pattern(text) for text in fewer],
+        units=len(many),
+        baseline_units=len(fewer),
+    )
     return [
         Row(
             name="nouns",
             unit="captions/s",
-            sizes=f"{len(captions)} captions of {sum(map(len, captions)) // len(captions)} letters, {len(patterns)} categories",
-            ours=len(many) / fast,
-            baseline=len(many) / slow,
+            sizes=f"{len(captions)} captions of {sum(map(len, captions)) // len(captions)} letters, "
+            f"{len(patterns)} categories",
+            **asdict(comparison),
             wanted=20.0,
-            agreement=f"equal on {100 * same:.1f} % of captions; ours {_quality(ours, truth)}, theirs {_quality(theirs, truth)}",
+            agreement=f"equal on {100 * same:.1f} % of captions; ours {_quality(ours, truth)}, "
+            f"theirs {_quality(theirs, truth)}",
         )
     ]

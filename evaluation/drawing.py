@@ -96,7 +96,7 @@ def contact_sheet(rows: list[list[np.ndarray]], caption: str) -> np.ndarray:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """The picture as the bytes of a PNG file. Raises ValueError."""
+    """The picture as the bytes of a PNG file. Raises ValueError where OpenCV can't write it."""
     encoded, data = cv2.imencode(".png", image[..., ::-1])
     if not encoded:
         raise ValueError(f"a picture of shape {image.shape} can't be a PNG file")

@@ -43,8 +43,8 @@ def stage_arguments(stage: Stage) -> argparse.Namespace:
     else:
         parser.add_argument("--shard", default="all" if stage.per != "shard" else "0", help="default %(default)s")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
-    if stage.processes:
-        parser.add_argument("--gpus", type=int, default=1, help="processes, one a GPU (default %(default)s)")
+    most = "several processes, one each, share the work" if stage.processes else "at most 1"
+    parser.add_argument("--gpus", type=int, default=1, help=f"GPUs: {most} (default %(default)s)")
     parser.add_argument("--device", help="auto, cpu or cuda (default: the config's)")
     parser.add_argument("--log", type=Path, help="also write the log to this file")
     parser.add_argument("--recompute", action="store_true", help="run even where the memo holds the result")
@@ -99,13 +99,17 @@ def _settings(args: argparse.Namespace, stage: Stage) -> dict:
             if getattr(args, name):
                 config[name] = getattr(args, name)
         args.into = args.into or config["run"] + ("-by-hand" if given else "")
-        return _check_shard(checked(config), args.shard, stage)
+        return _fitting(checked(config), args, stage)
     except UserError as error:
         sys.exit(f"{stage.name}: {error}")
 
 
-def _check_shard(config: dict, shard: str, stage: Stage) -> dict:
-    """Raises UserError for a shard that the run has not."""
-    if stage.per == "shard" and not (shard.isdecimal() and int(shard) < config["shards"]):
-        raise UserError(f"--shard {shard}: this run has the shards 0 to {config['shards'] - 1} (config key shards)")
+def _fitting(config: dict, args: argparse.Namespace, stage: Stage) -> dict:
+    """The configuration. Raises UserError for a shard that the run has not, or more GPUs than the stage can use."""
+    if stage.per == "shard" and not (args.shard.isdecimal() and int(args.shard) < config["shards"]):
+        raise UserError(
+            f"--shard {args.shard}: this run has the shards 0 to {config['shards'] - 1} (config key shards)"
+        )
+    if args.gpus > 1 and not stage.processes:
+        raise UserError(f"--gpus {args.gpus}: this stage can't share its work; give each shard a GPU of its own")
     return config

@@ -31,8 +31,7 @@ log = logging.getLogger("cap2mask")
 def main(stage: Stage, run: Callable) -> None:
     """Command line of a stage; exits 1 with one line on a user's mistake."""
     args = stage_arguments(stage)
-    if stage.processes:
-        processes.launch(args.gpus)
+    processes.launch(args.gpus)
     leads = processes.is_main_process()
     start_log(args.log if leads else None, quiet=not leads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

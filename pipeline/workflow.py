@@ -128,7 +128,10 @@ class Workflow:
             named = [p for p in file_parameters(declaration, config) if p.rules.get("below") != "root"]
             return json.dumps({p.value: file_state(p.value) for p in named}, sort_keys=True)
 
+        part = {"shard": lambda wildcards: f"--shard {wildcards.shard}"}
+        part |= {"detector": lambda wildcards: f"--detector {wildcards.detector}"}
         return {
+            "part": part.get(declaration.per, ""),
             "section": of_run(section),
             "seed": of_run(lambda config: str(config["seed"]) if draws_random_numbers(declaration, config) else "none"),
             "shards": self.config["shards"],
@@ -136,16 +139,13 @@ class Workflow:
             "files": of_run(files),
         }
 
-    def command(self, stage: str) -> str:
-        """The command line of a stage. It holds nothing of the configuration, for Snakemake would take any change of it as
-        changed code: see export."""
-        declaration = stages()[stage]
-        flags = f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --log {{log}}"
-        flags += " --gpus {resources.gpu}" if declaration.processes else ""
-        flags += {"shard": " --shard {wildcards.shard}", "detector": " --detector {wildcards.detector}"}.get(
-            declaration.per, ""
+    def command(self) -> str:
+        """The command line of every stage, which Snakemake fills in. It holds nothing of the configuration, for Snakemake
+        would take any change of it as changed code: see export."""
+        flags = (
+            f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --gpus {{resources.gpu}} --log {{log}}"
         )
-        return f"{sys.executable} -m stages.{stage} {flags}"
+        return f"{sys.executable} -m stages.{{rule}} {{params.part}} {flags}"
 
     def summary(self, stage: str) -> str:
         """What a stage does, on one line."""

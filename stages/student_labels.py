@@ -73,7 +73,7 @@ def run(job) -> None:
 
 def _corrupted(rows: list[tuple[str, dict]], i: int, rng) -> tuple[str, dict]:
     """The kind of corruption, and the label after it; "swapped" needs another noun in the picture."""
-    from models.xpm.corruption import KINDS, blow_up, shift
+    from models.xpm.corruption import KINDS, blown_up, shifted
     from structures.masks import decode, encode
 
     row = rows[i][1]
@@ -84,10 +84,10 @@ def _corrupted(rows: list[tuple[str, dict]], i: int, rng) -> tuple[str, dict]:
         other = others[rng.integers(len(others))]
         mask, box = decode(other["segmentation"]), other["box"]
     elif kind == "blown_up":
-        mask, box = blow_up(mask, row["box"], rng)
+        mask, box = blown_up(mask, row["box"], rng)
     else:
         kind = "shifted"
-        mask, box = shift(mask, row["box"], rng)
+        mask, box = shifted(mask, row["box"], rng)
     return kind, row | {"box": box, "segmentation": encode(mask), "area": float(mask.sum())}
 
 

@@ -88,7 +88,7 @@ def run(job) -> None:
     model = new_student()
     curve = learn(model, data, "training the student")
     if self_trained:  # what is used is the moving average
-        job.save_checkpoint(model.teacher_state(), settings | {"names": names})
+        job.save_checkpoint(model.teacher.state_dict(), settings | {"names": names})
         job.save_curve(curve)
         return
     if model.clamped:

@@ -17,7 +17,7 @@ def decode(segmentation: dict) -> np.ndarray:
 
 
 def iou(segmentation: dict, other: dict) -> float:
-    """Intersection over union of two RLE masks of one size, pixels counted; 0 where both are empty. Raises ValueError."""
+    """Intersection over union, in pixels, of two RLE masks of one size; 0 where both are empty. Raises ValueError."""
     if list(segmentation["size"]) != list(other["size"]):
         raise ValueError(f"masks of {list(segmentation['size'])} and {list(other['size'])} pixels don't compare")
     return float(coco_mask.iou([segmentation], [other], [0])[0, 0])

@@ -1,8 +1,8 @@
 """Box proposals without learning: selective search (Uijlings et al., 2013), of OpenCV's parts or by a package.
 
 OpenCV's own fast mode runs each of its two strategies twice, and most of its time goes into histograms of texture. The
-quick mode groups by size and fill alone, on a picture of at most 320 pixels, from small segments: on photographs it finds
-more objects at a tenth of the time. The package mode is PyPI's `selectivesearch` as it stands, for its published settings.
+quick mode groups by size and fill alone, on a picture of at most 320 pixels, from small segments: on photographs it
+finds more objects at a tenth of the time. The package mode is PyPI's `selectivesearch` as it stands.
 """
 
 import ctypes
@@ -27,8 +27,8 @@ def selective_search(
     """Boxes that may hold an object, in the mode's order.
 
     image: height x width x 3 uint8 RGB; mode: of MODES; min_side: pixels, boxes with a shorter side are dropped;
-    max_boxes: the first so many are kept; seed: OpenCV shuffles the ranks by C's rand(); options: those of the mode's own
-    function below, by name. Returns N x 4 float32, xyxy pixels, distinct, and N float32 scores from 1 down.
+    max_boxes: the first so many are kept; seed: OpenCV shuffles the ranks by C's rand(); options: those of the mode's
+    own function below, by name. Returns N x 4 float32, xyxy pixels, distinct, and N float32 scores from 1 down.
     """
     _LIBC.srand(seed)
     boxes = MODES[mode](image, **options)
@@ -72,7 +72,7 @@ def opencv_fast(image: np.ndarray, *, base_k: int = 0) -> np.ndarray:
 
 
 def opencv_quality(image: np.ndarray, *, base_k: int = 0) -> np.ndarray:
-    """OpenCV's quality strategies: N x 4 float32 xyxy, most promising first; base_k as of quick, 0 is OpenCV's own 150."""
+    """OpenCV's quality strategies: as opencv_fast, with more of them, so more boxes in more time."""
     k = base_k or _OPENCV_K
     search = _opencv(image)
     search.switchToSelectiveSearchQuality(k, k)
@@ -80,14 +80,14 @@ def opencv_quality(image: np.ndarray, *, base_k: int = 0) -> np.ndarray:
 
 
 def package(image: np.ndarray, *, scale: float = 500, sigma: float = 0.9, min_size: int = 10) -> np.ndarray:
-    """The regions of PyPI's `selectivesearch`, in its order: N x 4 float32 xyxy, from first segments to the whole picture.
+    """PyPI's `selectivesearch`: N x 4 float32 xyxy, in its order, first segments before what they merge to.
 
-    scale, sigma, min_size: of the first segments (Felzenszwalb and Huttenlocher, 2004): larger scale gives larger ones;
-    blur; least pixels. The defaults are of the package's example. It draws no random numbers. Its rectangles end at their
-    last pixel, boxes at that pixel's edge, so that one is added to its widths and heights; a rectangle that several
-    regions share counts once, where it comes first.
+    scale, sigma, min_size: of the first segments (Felzenszwalb and Huttenlocher, 2004): a larger scale gives larger
+    ones; blur; least pixels. The defaults are of the package's example. It draws no random numbers. Its rectangles end
+    at their last pixel, boxes at that pixel's edge, so one is added to their widths and heights; a rectangle that
+    several regions share counts once, where it comes first.
     """
-    import selectivesearch  # here, because it takes a third of a second and 40 MiB that the other modes do without
+    import selectivesearch  # here: a third of a second and 40 MiB, which the other modes do without
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Applying `local_binary_pattern` to floating-point images")

@@ -2,21 +2,15 @@
 
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
 from evaluation.average_precision import average_precision
+from structures.masks import encode
 
 
 def square(x, y, w, h, size=(40, 40)):
-    mask = np.zeros(size, np.uint8)
-    mask[y : y + h, x : x + w] = 1
-    rle = coco_mask.encode(np.asfortranarray(mask))
-    return {
-        "bbox": [x, y, w, h],
-        "segmentation": {"size": list(size), "counts": rle["counts"].decode()},
-        "area": w * h,
-        "iscrowd": 0,
-    }
+    mask = np.zeros(size, bool)
+    mask[y : y + h, x : x + w] = True
+    return {"bbox": [x, y, w, h], "segmentation": encode(mask), "area": w * h, "iscrowd": 0}
 
 
 def test_average_precision_of_a_case_known_by_hand():
@@ -52,15 +46,15 @@ def test_groups_measured_together_have_the_scores_of_each_alone():
             }
 
     truth = list(objects(40))
-    found = [row | {"score": float(rng.random())} for row in truth[::2]] + [
+    detections = [row | {"score": float(rng.random())} for row in truth[::2]] + [
         row | {"score": float(rng.random())} for row in objects(30)
     ]
     images = {str(i): (40, 40) for i in range(6)}
     groups = {"animals": ["cat", "dog"], "all": ["cat", "dog", "bus"], "none": ["cup"]}
     for kind in ("bbox", "segm"):
-        together = average_precision(images, truth, found, groups, kind)
-        for group, names in groups.items():
+        together = average_precision(images, truth, detections, groups, kind)
+        for group, categories in groups.items():
             assert together[group] == pytest.approx(
-                average_precision(images, truth, found, {group: names}, kind)[group]
+                average_precision(images, truth, detections, {group: categories}, kind)[group]
             )
         assert 0 < together["animals"]["AP50"] != together["all"]["AP50"] > 0 and together["none"]["AP"] == -1
