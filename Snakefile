@@ -10,25 +10,20 @@ if not workflow.overwrite_configfiles:  # a --configfile is the whole configurat
     configfile: "config/config.yaml"
 
 
-# Every stage, in the order of the work: "stage": "those whose results it reads", with a question mark behind what some
-# configurations do without. A stage is the script stages/<stage>.py; tables, conditions, resources stand in its declaration,
-# which this table must agree with, and `snakemake --list-rules` says what each does.
+# Every stage in the order of the work, and those whose results it reads, with a question mark behind what some configurations
+# do without. The script stages/<stage>.py declares the rest, and must agree; `snakemake --list-rules` says what each does.
 
 DATA_SET = {
     "ingest": "",
     "categories": "ingest?",
-}
-WHERE_IS_WHAT_THE_CAPTIONS_NAME = {
     "nouns": "ingest categories",
-    "gradcam": "ingest nouns",
 }
-BOXES = {
+PSEUDO_LABELS = {
+    "gradcam": "ingest nouns",
     "selective_search": "ingest",
     "train_wspn": "ingest categories nouns selective_search",
     "propose": "ingest selective_search train_wspn?",
     "select_boxes": "ingest nouns gradcam propose",
-}
-PSEUDO_LABELS = {
     "segment": "ingest gradcam select_boxes",
     "pseudo_labels": "ingest categories segment",
 }
@@ -51,12 +46,14 @@ WHAT_CAME_OUT = {
     "evaluate": "ingest categories detect evaluate_labels? student_labels? label_noise?",
     "report": "ingest nouns gradcam? propose? select_boxes? segment? detect student_labels? label_noise?",
 }
-SHIPPED_WEIGHTS = {  # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
-    "pretrain_vlm": "",
-    "pretrain_backbone": "",
-}
+SHIPPED_WEIGHTS = (
+    {  # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
+        "pretrain_vlm": "",
+        "pretrain_backbone": "",
+    }
+)
 
-ORDER = DATA_SET | WHERE_IS_WHAT_THE_CAPTIONS_NAME | BOXES | PSEUDO_LABELS | DETECTOR | XPM | WHAT_CAME_OUT
+ORDER = DATA_SET | PSEUDO_LABELS | DETECTOR | XPM | WHAT_CAME_OUT
 try:
     FLOW = Workflow(config, ORDER | SHIPPED_WEIGHTS)
     FLOW.export()
@@ -66,12 +63,10 @@ except UserError as error:
 
 wildcard_constraints:
     shard=r"\d+",
-    detector=r"\w+",
     run=r"[A-Za-z0-9_.-]+",
 
 
 localrules:
-    all,
     tables,
 
 

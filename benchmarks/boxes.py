@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.measure import Row, interleaved
 from evaluation.label_quality import box_recall
-from models.grounding.box_choice import select_boxes as choose
+from models.grounding.box_choice.activation import choose
 from models.proposals.selective_search import selective_search as search
 from sources.toy.scenes import draw_scene, scene_rng
 from structures.boxes import xywh_to_xyxy

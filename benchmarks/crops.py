@@ -23,7 +23,6 @@ from store.fingerprint import ROOT
 from structures.masks import encode, iou
 
 SIDE = 64
-GRABCUT = ("seeds", "trust", "smoothness", "position", "components", "rounds", "sweeps")
 
 
 def embedded_crops(scenes: int) -> list[tuple[Crop, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
@@ -73,8 +72,7 @@ def by_colour(crops: list[Crop], device: str, options: dict) -> np.ndarray:
 
 def grabcut_options() -> dict:
     """What the shipped configuration sets of the method."""
-    section = load(ROOT / "config/config.yaml")["segment"]
-    return {name: section[name] for name in GRABCUT}
+    return load(ROOT / "config/config.yaml")["segment"]["grabcut"]
 
 
 def published_mask(image: np.ndarray, activation: np.ndarray, box: np.ndarray, device: str) -> np.ndarray:

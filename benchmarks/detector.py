@@ -2,15 +2,16 @@
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-from benchmarks.measure import RUNS, Row, seconds
+from benchmarks.measure import RUNS, Row, interleaved
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-from sources.coco import read_split
+from sources.coco import read_coco
 from sources.toy.scenes import write_split
 from structures.rows import group_by_image
 from training.loop import autocast, make_optimizer
@@ -60,20 +61,21 @@ def train_detector(device: str) -> list[Row]:
         loss.backward()
         optimizers[model].step()
 
-    def rate(model: torch.nn.Module, name: str, precision: str) -> float:
-        return count / seconds(lambda: step(model, name, precision), device)
-
     rows = []
     for precision in ("fp32", "bf16")[: 2 if device == "cuda" else 1]:
-        our_rate = rate(ours, f"ours {precision}", precision)
-        their_rate = rate(theirs, "theirs", "fp32")
+        comparison = interleaved(
+            partial(step, ours, f"ours {precision}", precision),
+            partial(step, theirs, "theirs", "fp32"),
+            units=count,
+            baseline_units=count,
+            device=device,
+        )
         rows.append(
             Row(
                 name="train_detector" + ("" if precision == "fp32" else "_autocast"),
                 unit="images/s",
                 sizes=f"Mask R-CNN, ResNet-50-FPN, batch {count}, 640 x 480 at {small}",
-                ours=our_rate,
-                baseline=their_rate,
+                **vars(comparison),
                 wanted=1.0 if precision == "fp32" else 1.5,
                 agreement=f"weights {_weights(ours):,} against {_weights(theirs):,}; first losses "
                 f"{first_losses[f'ours {precision}']:.2f} and {first_losses['theirs']:.2f}, both from random weights",
@@ -91,7 +93,7 @@ def _loader(device: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_split(root, "train", 48, 1)
-        split = read_split(root, "train", "annotations/instances_train.json")
+        split = read_coco(root, "train", "annotations/instances_train.json")
         annotations = group_by_image(split.annotations)
         categories = sorted({row["category"] for row in split.annotations})
         data = [(split.images[image_id][0], annotations[image_id]) for image_id in sorted(annotations)]

@@ -22,7 +22,7 @@ from evaluation.label_quality import box_recall, threshold_map
 from models.grounding.crops import cut_crop, paste_mask
 from models.masks.network import segment_crops, weight_count
 from models.proposals.selective_search import selective_search
-from sources.coco import read_split
+from sources.coco import read_coco
 from sources.images import read_image
 from structures.boxes import xywh_to_xyxy
 from structures.masks import decode, encode, iou
@@ -34,7 +34,7 @@ def _objects(root: Path, splits: list[str]) -> list[tuple[str, np.ndarray, dict]
     """(path, box xyxy, true mask as RLE) of every object that counts."""
     objects = []
     for name in splits:
-        split = read_split(root, name, f"annotations/instances_{name}.json")
+        split = read_coco(root, name, f"annotations/instances_{name}.json")
         for row in split.annotations:
             if not row["iscrowd"] and min(row["bbox"][2:]) > MIN_SIDE:
                 path, _, _ = split.images[row["image_id"]]
@@ -90,7 +90,7 @@ def proposals(root: Path, splits: list[str]) -> None:
     cv2.setNumThreads(1)
     totals = {mode: {"recall": [], "boxes": [], "seconds": []} for mode in ("fast", "quick", "package")}
     for split_name in splits:
-        split = read_split(root, split_name, f"annotations/instances_{split_name}.json")
+        split = read_coco(root, split_name, f"annotations/instances_{split_name}.json")
         true_boxes: dict[str, list] = {}
         for row in split.annotations:
             if not row["iscrowd"]:

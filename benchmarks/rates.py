@@ -22,7 +22,7 @@ from benchmarks.crops import grabcut_options
 from benchmarks.grounding import albef_base
 from benchmarks.measure import machine, seconds
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-from models.grounding.box_choice import select_boxes
+from models.grounding.box_choice.activation import choose
 from models.grounding.gradcam import iterative_gradcam
 from models.grounding.nouns import NounFinder
 from models.masks.grabcut import cut_out
@@ -69,7 +69,7 @@ class Rates:
         )
 
     def _wspn(self):
-        model = WSPN(backbone="resnet50", classes=48, hidden=1024, min_size=480).to(self.device)
+        model = WSPN(backbone="resnet50", categories=48, hidden=1024, min_size=480).to(self.device)
         return model, to_tensor(self.scene).to(self.device), torch.from_numpy(self.boxes).to(self.device)
 
     def train_wspn(self):
@@ -100,7 +100,7 @@ class Rates:
         activation = np.random.default_rng(0).random((count, 16, 16), np.float32)
         boxes = np.broadcast_to(self.boxes[:50], (count, 50, 4))
         sizes = {"heights": np.full(count, 480), "widths": np.full(count, 640)}
-        return lambda: select_boxes(activation, boxes, **sizes), count, "pairs/s"
+        return lambda: choose(activation, boxes, **sizes), count, "pairs/s"
 
     def segment(self):
         generator = torch.Generator().manual_seed(0)

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import yaml
+from snakemake.utils import update_config
 
 from benchmarks.measure import Row, seconds
+from pipeline.config import checked
+from pipeline.lineage import ancestors
 from store.fingerprint import ROOT
 
-STAGES = ("ingest", "categories", "nouns", "gradcam", "selective_search", "train_wspn", "propose", "select_boxes")
-STAGES += ("segment", "pseudo_labels", "embed_text", "train_detector", "finetune_detector", "detect")
-STAGES += ("evaluate_labels", "evaluate", "report")
 FEW_STEPS = {
     "train_wspn": {"steps": 4},
-    "train_detector": {"steps": 4, "drops": [3], "warmup": 0},
-    "finetune_detector": {"steps": 4, "drops": [3], "warmup": 0},
+    "train_detector": {"steps": 4, "milestones": [3], "warmup": 0},
+    "finetune_detector": {"steps": 4, "milestones": [3], "warmup": 0},
 }
 CHEAP = {
-    "gradcam": {"image_size": 96, "iterations": 1},
-    "evaluate_labels": {"image_size": 96, "scores": ["itm"]},
+    "vision_language": {"image_size": 96},
+    "gradcam": {"iterations": 1},
     "selective_search": {"mode": "quick", "max_boxes": 100},
-    "segment": {"sweeps": 2, "rounds": 1, "side": 32},
+    "segment": {"side": 32, "grabcut": {"sweeps": 2, "rounds": 1}},
     "detect": {"max_detections": 10},
 }
 
@@ -41,14 +41,14 @@ class Place:
         self.folder = folder
         config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
         config |= {"toy": {"train": train, "val": val}, "tables": {}}
-        for section, values in overrides.items():
-            config.setdefault(section, {}).update(values)
+        update_config(config, overrides)
         for part in ("data/weights", "data/splits"):
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             (folder / part).symlink_to(ROOT / part)
         (folder / "config").mkdir()
         self.config = folder / "config" / "config.yaml"
         self.config.write_text(yaml.safe_dump(config), encoding="utf-8")
+        self.order = ancestors(["report", "evaluate"], checked(config))
 
     def call(self, *command: str) -> tuple[float, int]:
         """Run a module of the project here: seconds, and the peak of its memory in MiB."""
@@ -73,13 +73,13 @@ class Place:
 
     def stages(self) -> dict[str, tuple[float, int]]:
         """Run every stage by hand, in order: {stage: (seconds, MiB)}."""
-        found = {}
-        for stage in STAGES:
+        measured = {}
+        for stage in self.order:
             print(f"  {stage}", file=sys.stderr, flush=True)
-            found[stage] = self.call(f"stages.{stage}", "--configfile", str(self.config))
+            measured[stage] = self.call(f"stages.{stage}", "--configfile", str(self.config))
             if stage == "detect":
                 self.call("stages.detect", "--configfile", str(self.config), "--detector", "finetune_detector")
-        return found
+        return measured
 
     def rows(self, table: str) -> int:
         return sum(
@@ -124,7 +124,7 @@ def memory(device: str) -> list[Row]:
             place.draw(scenes, scenes // 10)
             peaks.append({stage: mib for stage, (_, mib) in place.stages().items()})
             counts.append({table: place.rows(table) for table in ("captions", "gradcam", "pseudo_masks", "detections")})
-    growth = {stage: peaks[1][stage] / peaks[0][stage] - 1 for stage in STAGES}
+    growth = {stage: peaks[1][stage] / peaks[0][stage] - 1 for stage in peaks[0]}
     worst = max(growth, key=growth.get)
     return [
         Row(
@@ -136,7 +136,7 @@ def memory(device: str) -> list[Row]:
             bound=True,
             runs=1,
             agreement=f"most in {worst}: {peaks[0][worst]} and {peaks[1][worst]} MiB",
-            details={stage: [peaks[0][stage], peaks[1][stage]] for stage in STAGES},
+            details={stage: [peaks[0][stage], peaks[1][stage]] for stage in peaks[0]},
         )
     ]
 

@@ -19,18 +19,19 @@ def parents(stage: str, config: dict) -> list[str]:
     return list(dict.fromkeys(producer(artifact)[0] for artifact in stages()[stage].inputs(config)))
 
 
-def ancestors(goals: list[str], config: dict) -> set[str]:
-    """The goals, and every stage that they depend on under a configuration."""
-    needed: set[str] = set()
-    waiting = list(goals)
-    while waiting:
-        stage = waiting.pop()
-        if stage not in needed:
-            needed.add(stage)
-            waiting += parents(stage, config)
-            if stages()[stage].per == "detector":
-                waiting += detectors(config)
-    return needed
+def ancestors(goals: list[str], config: dict) -> list[str]:
+    """The goals, and every stage that they depend on under a configuration, each after those that it depends on."""
+    order: dict[str, None] = {}
+
+    def visit(stage: str) -> None:
+        if stage not in order:
+            for parent in [*parents(stage, config), *(detectors(config) if stages()[stage].per == "detector" else ())]:
+                visit(parent)
+            order[stage] = None
+
+    for goal in goals:
+        visit(goal)
+    return list(order)
 
 
 def signature(stage: str, config: dict, part: str = "all", known: dict | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The rooms of the design: who imports whom, who may see ground truth, one list of versions."""
+"""The rooms of docs/architecture.md: who imports whom, by statements and by strings; who may see ground truth; versions."""
 
 import ast
 import re
@@ -7,53 +7,109 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.registry import stages
+from schemas.tables import TABLES
 from store.fingerprint import ROOT
 
-SHARED = {"structures", "schemas"}
+SHARED = ("structures", "schemas")
+SUB_ROOMS = ("vision_language", "grounding", "proposals", "masks", "detector", "xpm")  # each may import those before it
 MAY_IMPORT = {
-    "structures": set(),
-    "schemas": set(),
-    "models": {"models", *SHARED},
-    "evaluation": {"evaluation", *SHARED},
-    "sources": {"sources", *SHARED},
-    "store": {"store", *SHARED},
-    "training": {"training", "sources", *SHARED},
-    "pipeline": {"pipeline", "store", "training", *SHARED},
-    "stages": {"pipeline", "store", "models", "sources", "training", "evaluation", *SHARED},
+    "structures": (),
+    "schemas": (),
+    "models": ("models.backbones", "models.pixels"),
+    "evaluation": ("evaluation",),
+    "sources": ("sources",),
+    "store": ("store",),
+    "training": ("training", "sources"),
+    "pipeline": ("pipeline", "store", "training.processes", "sources.images"),
+    "stages": ("pipeline", "store", "models", "sources", "training", "evaluation"),
 }
+# What a room imports by a name that is put together: {file: where the names lead}.
+BY_NAME = {
+    "models/vision_language/interface.py": "models.vision_language.",
+    "models/grounding/box_choice/interface.py": "models.grounding.box_choice.",
+    "models/masks/interface.py": "models.masks.",
+    "sources/readers.py": "sources.",
+    "pipeline/registry.py": "stages.",
+}
+FOR_THE_SNAKEFILE = ("pipeline.workflow", "pipeline.paper_tables", "pipeline.scores")
 TRUTH = {"ingest", "evaluate_labels", "evaluate", "report", "finetune_detector", "train_teacher", "train_student"}
 MODULES = sorted(file for room in MAY_IMPORT for file in (ROOT / room).rglob("*.py"))
 
 
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imported(file: Path) -> set[str]:
+    """Dotted names that a file imports, of `from a import b` both a and a.b."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or ".")
+            names |= {f"{node.module or '.'}.{alias.name}" for alias in node.names} | {node.module or "."}
     return names
 
 
-def declared_reads(file: Path) -> list[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Stage":
-            return next((ast.literal_eval(k.value) for k in node.keywords if k.arg == "reads"), ())
-    return ()
+def allowed(file: Path) -> tuple[str, ...]:
+    """What a file may import of ours."""
+    room, *inner = file.relative_to(ROOT).parts
+    names = MAY_IMPORT[room] + (SHARED if room not in SHARED else (room,))
+    if room == "models" and len(inner) > 1:
+        names += tuple(f"models.{name}" for name in SUB_ROOMS[: SUB_ROOMS.index(inner[0]) + 1])
+    return names
+
+
+def module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def leads_to(name: str, rooms: tuple[str, ...]) -> bool:
+    """Whether a dotted name lies in one of the rooms, or is the package of a file that does."""
+    return any(name == room or name.startswith(f"{room}.") or room.startswith(f"{name}.") for room in rooms)
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_module_imports_only_what_its_room_may(file):
-    ours = {name.split(".")[0] for name in imported(file)} & MAY_IMPORT.keys()
-    assert ours <= MAY_IMPORT[file.relative_to(ROOT).parts[0]]
+    of_ours = {name for name in imported(file) if name.split(".")[0] in MAY_IMPORT}
+    assert not {name for name in of_ours if not leads_to(name, allowed(file))}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_imports_by_name_only_within_its_room(file):
+    calls = [
+        node.args[0]
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "id", "") or getattr(node.func, "attr", "")) in ("import_module", "__import__")
+    ]
+    path = str(file.relative_to(ROOT))
+    assert bool(calls) == (path in BY_NAME), path
+    for argument in calls:
+        assert isinstance(argument, ast.JoinedStr), "a name that is put together has a visible beginning"
+        assert argument.values[0].value == BY_NAME[path]
+
+
+def test_no_text_names_a_module_of_a_room_that_may_not_be_imported():
+    """Names of modules in strings (of subprocesses, of loaders) keep to the walls as well."""
+    dotted = re.compile(rf"^(?:{'|'.join(MAY_IMPORT)})(?:\.\w+)+$")
+    for file in MODULES:
+        texts = {node.value for node in ast.walk(parsed(file)) if isinstance(node, ast.Constant)}
+        names = {text for text in texts if isinstance(text, str) and dotted.match(text)}
+        modules = {name for name in names if (ROOT / (name.replace(".", "/") + ".py")).exists()}
+        fingerprinted = {"pipeline.paper_tables", "sources.toy.__main__"} if file.name == "workflow.py" else set()
+        assert not {name for name in modules - fingerprinted if not leads_to(name, allowed(file))}, file
 
 
 def test_there_are_no_circles():
-    graph = {".".join(file.relative_to(ROOT).with_suffix("").parts): imported(file) for file in MODULES}
+    names = {module(file) for file in MODULES}
+    graph = {module(file): imported(file) & names for file in MODULES}
+    graph["pipeline.stage"] -= {"pipeline.execute"}  # a declaration runs itself: imported when it does, and not before
 
     def reach(name, seen):
         for other in graph.get(name, ()):
-            if other in graph and other not in seen:
+            if other not in seen:
                 seen.add(other)
                 reach(other, seen)
         return seen
@@ -61,31 +117,57 @@ def test_there_are_no_circles():
     assert [name for name in graph if name in reach(name, set())] == []
 
 
+def test_a_stage_imports_nothing_slow_before_it_runs():
+    """So that a memo hit takes a fraction of a second, and the workflow reads all declarations in another."""
+    for name in stages():
+        at_the_top = {
+            (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
+            for node in parsed(ROOT / "stages" / f"{name}.py").body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        assert at_the_top <= {"logging", "functools", "collections.abc", "pipeline.stage", "pipeline.conditions"}, name
+
+
+def test_no_stage_knows_the_workflow_or_another_stage():
+    for file in (ROOT / "stages").glob("*.py"):
+        assert not {
+            name for name in imported(file) if leads_to(name, ("stages", *FOR_THE_SNAKEFILE)) and name != "pipeline"
+        }
+
+
 def test_no_mask_free_stage_reads_ground_truth():
-    readers = {file.stem for file in (ROOT / "stages").glob("*.py") if "annotations" in declared_reads(file)}
+    readers = {name for name, stage in stages().items() if "annotations" in stage.artifacts}
     assert readers, "somebody must measure"
     assert readers <= TRUTH
-    labelled = {file.stem for file in (ROOT / "stages").glob("*.py") if "labels" in declared_reads(file)}
+    labelled = {name for name, stage in stages().items() if "labels" in stage.artifacts}
     assert labelled == {"nouns", "categories"}, "labels stand for captions, and name categories; nothing else sees them"
 
 
-def test_a_stage_gets_no_input_that_it_did_not_declare():
-    for file in (ROOT / "stages").glob("*.py"):
-        asked = set(re.findall(r'job\.(?:rows|table|count|checkpoint|paths)\(\s*"(\w+)"', file.read_text()))
-        assert asked <= set(declared_reads(file)), file.name
+def test_a_stage_asks_for_no_input_that_it_did_not_declare():
+    for name, stage in stages().items():
+        source = (ROOT / "stages" / f"{name}.py").read_text()
+        asked = set(
+            re.findall(r'job\.(?:rows|table|count|count_images|by_image|checkpoint|paths|has)\(\s*"(\w+)"', source)
+        )
+        assert asked <= set(stage.artifacts), name
 
 
-def test_every_stage_has_a_rule_and_a_docstring():
-    rules = set(re.findall(r"^rule (\w+):", (ROOT / "Snakefile").read_text(), re.M))
-    stages = {file.stem for file in (ROOT / "stages").glob("*.py")} - {"__init__"}
-    assert stages - {"predict"} <= rules
-    for name in stages:
-        assert ast.get_docstring(ast.parse((ROOT / "stages" / f"{name}.py").read_text()))
+def test_every_table_is_written_by_the_stage_that_says_so():
+    for name, table in TABLES.items():
+        stage = stages()[table.stage]
+        files_of = {"scatter": ("shard", "run")}.get(stage.per, (stage.per,))
+        assert name in stage.writes and table.per in files_of, name
+    tables = {name for stage in stages().values() for name in stage.writes if name != stage.name}
+    assert tables <= TABLES.keys()
 
 
 def test_the_workflow_has_one_handler_of_its_start():
     """Of several, Snakemake silently keeps the last."""
     assert re.findall(r"^onstart:", (ROOT / "Snakefile").read_text(), re.M) == ["onstart:"]
+
+
+def test_the_snakefile_is_short():
+    assert len((ROOT / "Snakefile").read_text().splitlines()) < 150
 
 
 def test_conda_and_pip_get_the_same_versions():

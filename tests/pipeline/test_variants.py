@@ -59,10 +59,12 @@ def test_a_stage_that_does_without_an_input_does_not_depend_on_it():
 
 
 def test_ancestors_are_what_a_goal_depends_on():
-    whole = ancestors(["report", "evaluate"], config())
-    assert {"ingest", "train_wspn", "pretrain_captions", "label_noise"} <= whole and "pretrain_vlm" not in whole
+    whole = ancestors(["report", "evaluate"], config(pretrain_captions={"steps": 2}))
+    assert {"ingest", "train_wspn", "pretrain_captions", "label_noise"} <= set(whole) and "pretrain_vlm" not in whole
+    for stage in whole:
+        assert set(parents(stage, config())) <= set(whole[: whole.index(stage)]), stage
     xpm = ancestors(["evaluate"], config(detectors=["train_teacher"], student_labels={"labels": "xpm"}))
-    assert "train_teacher" in xpm and not {"gradcam", "segment", "train_detector"} & xpm
+    assert "train_teacher" in xpm and not {"gradcam", "segment", "train_detector"} & set(xpm)
 
 
 def test_the_shipped_variants_fit_the_schema_and_the_layout():

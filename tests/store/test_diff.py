@@ -16,7 +16,7 @@ def category_counts(path, rows):
 def detections(path, rows):
     segmentation = {"size": [4, 4], "counts": "a"}
     content = [
-        {"detector": "d", "image_id": image, "vocabulary": "all", "category": "cat", "score": score,
+        {"detector": "d", "image_id": image, "vocabulary": "all", "rank": 0, "category": "cat", "score": score,
          "bbox": [0.0, 0, 1, 1], "segmentation": segmentation}
         for image, score in rows
     ]  # fmt: skip
@@ -35,8 +35,7 @@ def test_rows_are_matched_by_the_tables_key(tmp_path):
 def test_rows_that_share_a_key_are_all_counted(tmp_path):
     before = detections(tmp_path / "a", [("1", 0.9), ("1", 0.8), ("1", 0.7), ("2", 0.5)])
     after = detections(tmp_path / "b", [("1", 0.95), ("1", 0.9), ("1", 0.7), ("1", 0.6), ("2", 0.5), ("2", 0.5)])
-    key = ("d", "{}", "all", "cat")
-    one, two = (tuple(part.format(image) for part in key) for image in "12")
+    one, two = (("d", image, "all", 0) for image in "12")
     difference = compare_tables("detections", before, after)
     assert difference.same == 3, "two of image 1, one of image 2"
     assert difference.changed == [(one, ["score"])]
