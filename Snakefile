@@ -46,12 +46,8 @@ WHAT_CAME_OUT = {
     "evaluate": "ingest categories detect evaluate_labels? student_labels? label_noise?",
     "report": "ingest nouns gradcam? propose? select_boxes? segment? detect student_labels? label_noise?",
 }
-SHIPPED_WEIGHTS = (
-    {  # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
-        "pretrain_vlm": "",
-        "pretrain_backbone": "",
-    }
-)
+# of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
+SHIPPED_WEIGHTS = {"pretrain_vlm": "", "pretrain_backbone": ""}
 
 ORDER = DATA_SET | PSEUDO_LABELS | DETECTOR | XPM | WHAT_CAME_OUT
 try:

@@ -131,6 +131,7 @@ class Workflow:
         part = {"shard": lambda wildcards: f"--shard {wildcards.shard}"}
         part |= {"detector": lambda wildcards: f"--detector {wildcards.detector}"}
         return {
+            "stage": stage,
             "part": part.get(declaration.per, ""),
             "section": of_run(section),
             "seed": of_run(lambda config: str(config["seed"]) if draws_random_numbers(declaration, config) else "none"),
@@ -145,7 +146,7 @@ class Workflow:
         flags = (
             f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --gpus {{resources.gpu}} --log {{log}}"
         )
-        return f"{sys.executable} -m stages.{{rule}} {{params.part}} {flags}"
+        return f"{sys.executable} -m stages.{{params.stage}} {{params.part}} {flags}"
 
     def summary(self, stage: str) -> str:
         """What a stage does, on one line."""
