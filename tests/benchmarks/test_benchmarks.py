@@ -85,9 +85,7 @@ def test_both_sides_are_called_in_turns_after_a_pair_that_warms_up():
 
 def test_rates_count_units():
     machine = Machine(lambda time: 1.0)
-    comparison = interleaved(
-        machine.work(2), machine.work(5), units=8, baseline_units=10, runs=3, clock=machine.clock
-    )
+    comparison = interleaved(machine.work(2), machine.work(5), units=8, baseline_units=10, runs=3, clock=machine.clock)
     assert (comparison.ours, comparison.baseline) == (4, 2)
     assert comparison.ratio == 2 and comparison.spread == (2, 2)
 

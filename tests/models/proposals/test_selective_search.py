@@ -34,9 +34,7 @@ def test_boxes_are_distinct_and_within_the_limits(mode):
     assert every.min() >= 0 and every[:, 2].max() <= 100 and every[:, 3].max() <= 80
     large, _ = selective_search(picture(), mode=mode, min_side=30, max_boxes=1000, seed=3)
     np.testing.assert_array_equal(large, every[(every[:, 2:] - every[:, :2] >= 30).all(1)])
-    np.testing.assert_array_equal(
-        selective_search(picture(), mode=mode, min_side=1, max_boxes=2, seed=3)[0], every[:2]
-    )
+    np.testing.assert_array_equal(selective_search(picture(), mode=mode, min_side=1, max_boxes=2, seed=3)[0], every[:2])
 
 
 @pytest.mark.parametrize("mode", ["quick", "fast", "quality"])
