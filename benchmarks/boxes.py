@@ -100,7 +100,7 @@ def select_boxes(device: str) -> list[Row]:
     corners[:, :, 1] = np.maximum(corners[:, :, 1], corners[:, :, 0] + 1)
     boxes = corners.reshape(PAIRS, BOXES, 4).astype(np.float32)
     sizes = {"heights": np.full(PAIRS, height), "widths": np.full(PAIRS, width)}
-    part = 200
+    part = 1000
 
     def by_sums() -> list[int]:
         best = []
@@ -112,7 +112,7 @@ def select_boxes(device: str) -> list[Row]:
             best.append(int(np.argmax(scores)))
         return best
 
-    comparison = interleaved(lambda: choose(maps, boxes, **sizes), by_sums, units=PAIRS, baseline_units=part)
+    comparison = interleaved(lambda: choose(maps, boxes, **sizes), by_sums, units=PAIRS, baseline_units=part, runs=9)
     ours = [
         chosen[0].index
         for chosen in choose(maps[:part], boxes[:part], heights=sizes["heights"][:part], widths=sizes["widths"][:part])

@@ -21,9 +21,9 @@ def average_precision(
     """{group: {metric of METRICS: percent}}, over those of each group's categories that have an annotation.
 
     images: {image_id: (height, width)} of all that count; annotations: rows with image_id, category, bbox (xywh
-    pixels), segmentation (RLE), area, iscrowd; detections: rows with image_id, category, score, bbox, segmentation; rows
-    of other images or categories are passed over; groups: {group: categories}; kind: "bbox" or "segm". -1 where none
-    of a group's categories has an annotation. Categories are matched one by one, so all groups share one evaluation.
+    pixels), segmentation (RLE), area, iscrowd; detections: rows with image_id, category, score, bbox, segmentation;
+    rows of other images or categories are passed over; groups: {group: categories}; kind: "bbox" or "segm". -1 where
+    none of a group's categories has an annotation. Categories are matched one by one, so all share one evaluation.
     """
     categories = sorted({category for members in groups.values() for category in members})
     image_number = {image_id: i for i, image_id in enumerate(sorted(images), start=1)}

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from torch.distributions import MultivariateNormal
 
-from evaluation.label_quality import iou
 from models.grounding.crops import lab_colours
 from models.masks.grabcut import _links, _log_density, _log_likelihood, _moments, _quadratic_terms, cut_out
+from structures.masks import encode, iou
 
 OPTIONS = {"seed_fraction": 0.2, "activation_logit": 2.0, "smoothness": 8.0, "position": 0.05}
 OPTIONS |= {"components": 4, "rounds": 2, "sweeps": 10}
@@ -52,14 +52,14 @@ def test_an_object_of_two_colours_is_found_from_a_spot_of_activation():
     pictures, activations, inside, truths = scenes(12)
     probabilities = cut_out(*_tensors(pictures, activations, inside), **OPTIONS).numpy()
     assert (probabilities[~inside] == 0).all()
-    ours = np.mean([iou(mask, truth) for mask, truth in zip(probabilities > 0.5, truths)])
-    box = np.mean([iou(mask, truth) for mask, truth in zip(inside, truths)])
+    ours = np.mean([iou(encode(mask), encode(truth)) for mask, truth in zip(probabilities > 0.5, truths)])
+    box = np.mean([iou(encode(mask), encode(truth)) for mask, truth in zip(inside, truths)])
     opencv = []
     for picture, truth in zip(pictures, truths):
         mask = np.where(inside[0], cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
         image = (picture.transpose(1, 2, 0) * 255).astype(np.uint8)
         cv2.grabCut(image, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-        opencv.append(iou(mask % 2 == 1, truth))
+        opencv.append(iou(encode(mask % 2 == 1), encode(truth)))
     assert ours > 0.9 > box + 0.4
     assert ours > np.mean(opencv) - 0.02
 
