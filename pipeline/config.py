@@ -65,7 +65,7 @@ def _explain(error: jsonschema.ValidationError) -> str:
         lines = []
         for key in sorted(set(error.instance) - set(known)):
             name = f"{place}.{key}" if place else key
-            lines.append(f"unknown key {name}: {_hint(key, known)}")
+            lines.append(f"unknown key {name}: {_hint(key, place, known)}")
         return "; ".join(lines)
     if error.validator == "required":
         return f"{place + ': ' if place else ''}{error.message}"
@@ -81,14 +81,15 @@ def _explain(error: jsonschema.ValidationError) -> str:
     return f"{place} is {error.instance!r}, wanted {wanted}" + (f" ({meaning})" if meaning else "")
 
 
-def _hint(key: str, known: list[str]) -> str:
-    """What an unknown key may have been meant to be."""
+def _hint(key: str, place: str, known: list[str]) -> str:
+    """What an unknown key at a place may have been meant to be: of another name, or below another section."""
     similar = difflib.get_close_matches(key, known, 1)
     if similar:
         return f"did you mean {similar[0]}?"
     elsewhere = [path for path in _all_keys() if path.rsplit(".", 1)[-1] == key]
-    if elsewhere:
-        return f"there is {', '.join(elsewhere[:4])}"
+    nearby = [path for path in elsewhere if place and path.startswith(f"{place}.")]
+    if nearby or elsewhere:
+        return f"there is {', '.join((nearby or elsewhere)[:4])}"
     return f"known here: {', '.join(known)}"
 
 

@@ -53,7 +53,10 @@ def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
 
 @pytest.mark.parametrize(
     "options",
-    [("--gpus", "2"), ("--training.precision", "bf16", "--training.accumulate", "2", "--training.workers", "1")],
+    [
+        ("--gpus", "2", "--run", "mini"),
+        ("--training.precision", "bf16", "--training.accumulate", "2", "--training.workers", "1"),
+    ],
 )
 def test_shared_and_reduced_trainings_come_out_alike(miniature, options):
     run = "alike-" + options[0].strip("-").replace(".", "-")
