@@ -94,6 +94,11 @@ def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(miniature):
     assert planned == dependent | {"gradcam", "evaluate_labels", "evaluate", "report", "all"}
 
 
+def test_parameters_of_methods_not_chosen_and_neutral_ones_rerun_nothing(miniature):
+    changes = ("segment={grabcut: {rounds: 5}}", "training={workers: 2, save_every: 7}", "propose={by: wspn}")
+    assert "Nothing to be done" in miniature.snakemake("-n", "--config", *changes)
+
+
 def test_going_back_to_an_old_parameter_is_a_memo_hit(miniature):
     before = pd.read_parquet(miniature.run / "pseudo_boxes")
     other = miniature.snakemake("--config", "select_boxes={instances: 2}", "--until", "select_boxes")
