@@ -13,6 +13,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.measure import machine, peak_mib
 
 ROWS = {
@@ -57,14 +59,14 @@ def _ratio(row: dict) -> str:
 
 def table(rows: list[dict]) -> str:
     """The rows (of results.json) as a table of Markdown."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "| " + " | ".join(["---"] * len(COLUMNS)) + " |"]
+    cells = []
     for row in rows:
         asked = "" if row["wanted"] is None else ("at most " if row["bound"] else "at least ") + _number(row["wanted"])
         holds = {True: "yes", False: "NO", None: ""}[row["holds"]]
         numbers = (_number(row["ours"]), _number(row["baseline"]), row["unit"], _ratio(row), asked, holds)
         words = (row["sizes"], row["agreement"], row["device"], str(row["threads"]), f"{row['peak_mib']:,}")
-        lines.append("| " + " | ".join((row["name"], *numbers, *words)) + " |")
-    return "\n".join(lines)
+        cells.append((row["name"], *numbers, *words))
+    return pd.DataFrame(cells, columns=COLUMNS).to_markdown(index=False, disable_numparse=True)
 
 
 def main() -> None:

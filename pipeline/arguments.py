@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.config import checked, load, section_schema
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 from store.fingerprint import ROOT
 from structures.errors import UserError
 
@@ -27,9 +27,10 @@ def stage_arguments(stage: Stage) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{stage.name}",
         description=sys.modules["__main__"].__doc__,
-        epilog=f"reads: {', '.join(stage.artifacts) or 'nothing of the run'}. writes: {', '.join(stage.writes)}. "
-        f"runs as {_PER[stage.per]}. parameters default to what --configfile says.",
+        epilog=f"reads: {_reads(stage)}. writes: {', '.join(stage.writes)}. runs as {_PER[stage.per]}. "
+        "parameters default to what --configfile says.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--configfile", type=Path, help="default config/config.yaml")
     parser.add_argument("--run", help="name of the run (default: the config's)")
@@ -61,6 +62,14 @@ def stage_arguments(stage: Stage) -> argparse.Namespace:
         args.configfile = Path(folder, f"{args.run}.json") if folder and args.run else ROOT / "config" / "config.yaml"
     args.config = _settings(args, stage)
     return args
+
+
+def _reads(stage: Stage) -> str:
+    """The artifacts that a stage reads, those that the configuration decides about marked."""
+    marks = {entry.artifact: "?" for entry in stage.reads if isinstance(entry, Input)}
+    names = [f"{artifact}{marks.get(artifact, '')}" for artifact in stage.artifacts]
+    asked = " (?: where the configuration asks for it)" if marks else ""
+    return (", ".join(names) or "nothing of the run") + asked
 
 
 def _flags(stage: Stage) -> Iterator[tuple[str, tuple[str, ...], dict]]:

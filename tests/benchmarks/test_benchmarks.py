@@ -121,8 +121,13 @@ def test_a_hiccup_shows_in_the_spread_alone():
 def test_the_table_shows_a_ratio_with_its_spread():
     comparison = interleaved(lambda: None, lambda: None, clock=iter(range(100)).__next__)
     row = Row("a", "images/s", "sizes", **asdict(comparison), wanted=4.0)
-    assert "| 1 (1 to 1) | at least 4 | NO |" in table([row.as_json()])
-    assert "| 5.1 |  | s |  | at most 5 | NO |" in table([Row("a", "s", "", 5.1, wanted=5.0, bound=True).as_json()])
+    assert cells(row)[4:7] == ["1 (1 to 1)", "at least 4", "NO"]
+    assert cells(Row("a", "s", "", 5.1, wanted=5.0, bound=True))[1:7] == ["5.1", "", "s", "", "at most 5", "NO"]
+
+
+def cells(row: Row) -> list[str]:
+    """The cells of a row in the printed table."""
+    return [cell.strip() for cell in table([row.as_json()]).splitlines()[2].strip("|").split("|")]
 
 
 def test_one_row_runs_from_the_command_line():
@@ -132,7 +137,7 @@ def test_one_row_runs_from_the_command_line():
     [row] = json.loads(process.stdout.splitlines()[-1])
     least, largest = row["spread"]
     assert row["name"] == "nouns" and 1 < least <= row["ratio"] <= largest
-    assert "| nouns |" in table([row])
+    assert "| nouns " in table([row])
 
 
 KEPT = json.loads(RESULTS.read_text(encoding="utf-8"))
