@@ -8,7 +8,8 @@ _NOISE_STRATEGIES = {"robust", "stochastic_bce"}
 
 def uses_ovis_labels(config: dict) -> bool:
     """Whether a detector of the run learns from Mask-free OVIS's pseudo-masks."""
-    return config["student_labels"]["labels"] != "xpm" or not set(detectors(config)) <= _OF_XPM
+    trained = set(detectors(config))
+    return bool(trained - _OF_XPM) or ("train_student" in trained and config["student_labels"]["labels"] != "xpm")
 
 
 def estimates_noise(config: dict) -> bool:

@@ -191,14 +191,8 @@ class Job:
 
     def batching(self) -> dict:
         """How a training's batches are taken, as training.loader.StepLoader wants it."""
-        training = self.shared.training
-        processes.batch_share(self.params.batch, training.accumulate)
-        return {
-            "batch": self.params.batch,
-            "seed": self.seed,
-            "workers": training.workers,
-            "accumulate": training.accumulate,
-        }
+        p, workers = self.params, self.shared.training.workers
+        return {"batch": p.batch, "seed": self.seed, "workers": workers, "accumulate": p.accumulate}
 
     def schedule(self) -> dict:
         """How a detector is trained, as training.detector.train_detector wants it."""
@@ -211,7 +205,7 @@ class Job:
             "optimizer": optimizer.method,
             "weight_decay": optimizer.weight_decay,
             "precision": training.precision,
-            "accumulate": training.accumulate,
+            "accumulate": p.accumulate,
             "save_every": training.save_every,
             "seed": self.seed,
             "device": self.device,

@@ -1,9 +1,7 @@
 """Pictures of a data set: found inside its folder only, read whole or refused with the reason."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -34,14 +32,6 @@ def resolve(root: Path, path: str) -> Path:
 def read_image(root: Path, path: str) -> np.ndarray:
     """A picture of a data set, as decode_image gives it. Raises ImageError where it leaves the folder, too."""
     return decode_image(resolve(root, path))
-
-
-def picture_or_fault(root: Path, path: str, prepare: Callable[[np.ndarray], Any]) -> Any:
-    """What `prepare` makes of a picture of a data set, or, as a value, the ImageError that says why there is none."""
-    try:
-        return prepare(read_image(root, path))
-    except ImageError as error:
-        return error
 
 
 def decode_image(file: Path) -> np.ndarray:

@@ -55,7 +55,7 @@ def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
     "options",
     [
         ("--gpus", "2", "--run", "mini"),
-        ("--training.precision", "bf16", "--training.accumulate", "2", "--training.workers", "1"),
+        ("--training.precision", "bf16", "--accumulate", "2", "--training.workers", "1"),
     ],
 )
 def test_shared_and_reduced_trainings_come_out_alike(miniature, options):
