@@ -69,7 +69,7 @@ localrules:
 rule all:
     """The pictures of a run, and its scores where there is ground truth."""
     input:
-        FLOW.goals(),
+        FLOW.goals("report", scores="evaluate"),
 
 
 onstart:

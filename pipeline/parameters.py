@@ -6,13 +6,18 @@ method's sub-section `random`, the method draws random numbers. An object named 
 value's sub-section: {method: grabcut, grabcut: {…}, network: {…}}.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from pipeline.config import section_schema
 from pipeline.stage import Stage
+from schemas.tables import CURVE, REJECTS, TABLES
+from store.blobs import canonical_json
 from store.fingerprint import fingerprint
 
 
@@ -103,13 +108,21 @@ def _is_random(part: Any, rules: dict) -> bool:
 
 
 def code_fingerprint(stage: Stage, config: dict) -> str:
-    """The fingerprint of a stage's code, with that of the modules that its parameters choose by name."""
+    """The fingerprint of a stage's code, with that of the modules that its parameters choose by name, and of the tables that
+    it reads and writes: those of other stages change nothing, so that a new stage reruns none of the old ones."""
     modules = [
         f"{parameter.rules['module']}.{parameter.value}"
         for parameter in parameters(stage, config)
         if "module" in parameter.rules and parameter.value
     ]
-    return fingerprint(f"stages.{stage.name}", *sorted(set(modules)))
+    code = fingerprint(f"stages.{stage.name}", *sorted(set(modules)), without=("schemas.tables",))
+    tables = [TABLES[name] for name in (*stage.artifacts, *stage.writes) if name in TABLES]
+    rules = [[table.stage, table.key, table.per, table.row_group, _columns(table.schema)] for table in tables]
+    return hashlib.sha256(canonical_json([code, rules, _columns(REJECTS), _columns(CURVE)]).encode()).hexdigest()
+
+
+def _columns(schema: pa.Schema) -> str:
+    return schema.to_string(truncate_metadata=False)
 
 
 def file_path(parameter: Parameter, config: dict) -> Path | None:

@@ -5,15 +5,40 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from pipeline.config import schema
+from pipeline.stage import Stage
+from schemas.tables import TABLES
 from store.fingerprint import ROOT
 
 
 @cache
-def stages() -> dict:
-    """{name: its declaration, a pipeline.stage.Stage} of every script of stages/ that has one, sorted by name."""
+def stages() -> dict[str, Stage]:
+    """{name: its declaration, a pipeline.stage.Stage} of every script of stages/ that has one, sorted by name.
+
+    Raises ValueError where a declaration does not fit its script, schemas/tables.py or the other stages.
+    """
     names = sorted(module.name for module in iter_modules([str(ROOT / "stages")]))
     modules = {name: import_module(f"stages.{name}") for name in names}
-    return {name: module.STAGE for name, module in modules.items() if hasattr(module, "STAGE")}
+    declarations = {name: module.STAGE for name, module in modules.items() if hasattr(module, "STAGE")}
+    for name, stage in declarations.items():
+        fault = _fault(name, stage, declarations)
+        if fault:
+            raise ValueError(f"stages/{name}.py: {fault}")
+    return declarations
+
+
+def _fault(script: str, stage: Stage, declarations: dict[str, Stage]) -> str:
+    """What is wrong with a declaration; empty where nothing is."""
+    if stage.name != script:
+        return f"Stage(name={stage.name!r}); a stage has the name of its script"
+    unknown = [artifact for artifact in stage.artifacts if artifact not in TABLES and artifact not in declarations]
+    if unknown:
+        return f"reads {', '.join(unknown)}; neither a table of schemas/tables.py nor a stage has that name"
+    tables = {name for name, table in TABLES.items() if table.stage == script}
+    differ = (tables ^ set(stage.writes)) - {script}
+    if differ:
+        written = ", ".join(stage.writes)
+        return f"writes {written}; schemas/tables.py says that it writes {', '.join(sorted(tables)) or 'no table'}"
+    return ""
 
 
 def summary(stage: str) -> str:

@@ -64,8 +64,12 @@ class Workflow:
         return f"{self.data}/runs/{{run}}/benchmarks/{stage}/{_part(stage)}.tsv"
 
     def of_this_run(self, *names: str) -> list[str]:
-        """The manifests of stages of the configured run itself."""
-        return [self.manifest(stage).format(run=self.run) for stage in names]
+        """The manifests of stages of the configured run itself, of all their shards or detectors."""
+        return [
+            self.manifest(name).format(run=self.run, **part)
+            for name in names
+            for part in _wildcards(stages()[name].per, self.config)
+        ]
 
     # What a rule reads: functions of wildcards
 
@@ -78,23 +82,19 @@ class Workflow:
         per = stages()[stage].per
         parents_in = {run: parents(stage, config) for run, config in self.configs.items()}
 
-        def wanted(wildcards) -> list[str]:
+        def manifests_of_job(wildcards) -> list[str]:
             config = self.configs[wildcards.run]
             manifests = []
             for parent in parents_in[wildcards.run]:
                 of_parent = stages()[parent].per
-                parts: list[dict] = [{}]
-                if of_parent == "detector":
-                    parts = [{"detector": detector} for detector in detectors(config)]
-                elif of_parent == "shard":
-                    numbers = [wildcards.shard] if per == "shard" else range(config["shards"])
-                    parts = [{"shard": number} for number in numbers]
+                one_shard = per == of_parent == "shard"
+                parts = [{"shard": wildcards.shard}] if one_shard else _wildcards(of_parent, config)
                 manifests += [self._produced(parent, wildcards.run, **part) for part in parts]
             if per == "detector":
                 manifests.append(self._produced(wildcards.detector, wildcards.run))
             return manifests
 
-        return wanted
+        return manifests_of_job
 
     def _produced(self, stage: str, run: str, **part) -> str:
         """A manifest of a stage, in the run that produces it for `run`."""
@@ -167,9 +167,9 @@ class Workflow:
 
     # What the whole run asks for
 
-    def goals(self) -> list[str]:
-        """What `all` asks for: the pictures, and the scores where there is ground truth to measure with."""
-        return self.of_this_run("report", *["evaluate"] * has_ground_truth(self.config))
+    def goals(self, *names: str, scores: str) -> list[str]:
+        """What `all` asks for: the stages of the names, and the one of the scores where there is ground truth."""
+        return self.of_this_run(*names, *[scores] * has_ground_truth(self.config))
 
     def check_files(self, names: set[str]) -> None:
         """Look for every file that the stages need, and say once that scores are left out where they must be.
@@ -236,6 +236,13 @@ def _part(stage: str) -> str:
     return _PARTS.get(stages()[stage].per, "all")
 
 
+def _wildcards(per: str, config: dict) -> list[dict]:
+    """The wildcards of each job of a stage that runs once, once a shard or once a detector."""
+    if per == "detector":
+        return [{"detector": detector} for detector in detectors(config)]
+    return [{"shard": number} for number in range(config["shards"])] if per == "shard" else [{}]
+
+
 def _check_order(order: dict[str, str]) -> None:
     """Raises ValueError where the Snakefile draws other edges than the stages declare, or a stage before its inputs."""
     declared = {}
@@ -244,12 +251,15 @@ def _check_order(order: dict[str, str]) -> None:
         edges = {producer(artifact)[0]: "?" for artifact in stage.artifacts} | dict.fromkeys(always, "")
         declared[name] = {f"{edge}{mark}" for edge, mark in edges.items()}
         declared[name] |= {"detector"} if stage.per == "detector" else set()
-    if declared.keys() != order.keys():
-        raise ValueError(f"the Snakefile and stages/ differ in {sorted(declared.keys() ^ order.keys())}")
+    for name in sorted(declared.keys() - order.keys()):
+        raise ValueError(f"the Snakefile has no line for stages/{name}.py")
+    for name in sorted(order.keys() - declared.keys()):
+        raise ValueError(f"the Snakefile has a line for {name}, but there is no stage in stages/{name}.py")
     before = {"detector"}
     for name, edges in order.items():
         if set(edges.split()) != declared[name]:
-            raise ValueError(f"the Snakefile: {name} reads {' '.join(sorted(declared[name]))}, not {edges}")
+            reads = " ".join(sorted(declared[name]))
+            raise ValueError(f"the Snakefile: {name} reads {edges!r}, but stages/{name}.py declares {reads!r}")
         late = {edge.rstrip("?") for edge in edges.split()} - before
         if late:
             raise ValueError(f"the Snakefile: {name} stands before {', '.join(sorted(late))}")

@@ -63,10 +63,12 @@ def run(job) -> None:
                 instances=np.array(instances),
                 **job.method_options(),
             )
-            for row, of_image, chosen in zip(rows, boxes, choices):
+            for row, activation, of_image, chosen in zip(rows, activations, boxes, choices):
                 if not chosen:
-                    detail = "no patch stands out for this noun"
-                    job.reject(row["image_id"], "flat_activation", detail, row["category"])
+                    reason, detail = "flat_activation", "no patch stands out for this noun"
+                    if activation.any():
+                        reason, detail = "no_choice", f"{p.method} chooses none of {len(of_image)} boxes"
+                    job.reject(row["image_id"], reason, detail, row["category"])
                 for instance, choice in enumerate(chosen):
                     writer.add(
                         image_id=row["image_id"],

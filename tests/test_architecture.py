@@ -152,6 +152,15 @@ def test_a_stage_asks_for_no_input_that_it_did_not_declare():
         assert asked <= set(stage.artifacts), name
 
 
+def test_tables_are_values_and_nothing_else():
+    """Each stage's fingerprint holds the tables that it reads and writes, not the code of schemas/tables.py."""
+    body = parsed(ROOT / "schemas" / "tables.py").body
+    defined = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    [table] = [node for node in body if isinstance(node, ast.ClassDef)]
+    assert defined == {"Table", "_schema"}
+    assert all(isinstance(node, ast.AnnAssign | ast.Expr) for node in table.body)
+
+
 def test_every_table_is_written_by_the_stage_that_says_so():
     for name, table in TABLES.items():
         stage = stages()[table.stage]

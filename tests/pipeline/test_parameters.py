@@ -1,12 +1,15 @@
 """Parameters of what is chosen, and of nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.config import checked, schema
 from pipeline.lineage import signature
-from pipeline.parameters import chosen, draws_random_numbers, params_in_key
+from pipeline.parameters import chosen, code_fingerprint, draws_random_numbers, params_in_key
 from pipeline.registry import stages
 from pipeline.variants import overlaid
+from schemas.tables import TABLES
 from tests.conftest import MINIATURE
 
 
@@ -71,6 +74,29 @@ def test_a_shared_section_counts_for_those_that_share_it_alone():
     trainings = {"train_wspn", "train_detector", "finetune_detector"}
     trainings |= {"pretrain_captions", "train_teacher", "train_student"}
     assert differ == {"gradcam", "evaluate_labels"} | trainings
+
+
+def test_a_table_counts_for_those_that_read_or_write_it_alone(monkeypatch):
+    def prints():
+        return {name: code_fingerprint(stage, config()) for name, stage in stages().items()}
+
+    before = prints()
+    monkeypatch.setitem(TABLES, "of_another_stage", TABLES["category_counts"])
+    assert prints() == before
+    monkeypatch.setitem(TABLES, "gradcam", replace(TABLES["gradcam"], row_group=7))
+    readers = {name for name, stage in stages().items() if "gradcam" in stage.artifacts}
+    assert {name for name, code in prints().items() if code != before[name]} == {"gradcam"} | readers
+
+
+def test_a_column_s_comment_counts_to_its_end_for_it_is_written(monkeypatch):
+    stage = stages()["gradcam"]
+    before = code_fingerprint(stage, config())
+    table = TABLES["gradcam"]
+    index = table.schema.get_field_index("maps")
+    comment = table.schema.field("maps").metadata[b"comment"].decode()
+    changed = table.schema.field("maps").with_metadata({"comment": comment[:-1] + "?"})
+    monkeypatch.setitem(TABLES, "gradcam", replace(table, schema=table.schema.set(index, changed)))
+    assert code_fingerprint(stage, config()) != before
 
 
 def test_every_section_of_the_schema_belongs_to_a_stage_or_is_shared():

@@ -13,5 +13,5 @@ def test_a_format_is_the_file_of_its_name():
 
 @pytest.mark.parametrize("name", ["voc", "part", "readers", "../coco"])
 def test_an_unknown_format_is_refused_with_those_there_are(name):
-    with pytest.raises(UserError, match="wanted one of coco, conceptual_captions, folder, openimages"):
+    with pytest.raises(UserError, match=r"wanted one of (\w+, )*openimages"):
         load_reader(name)

@@ -67,3 +67,15 @@ def test_imports_are_followed_through_functions():
 def test_a_module_that_is_not_there_is_named():
     with pytest.raises(ModuleNotFoundError, match=r"no module models\.nothing"):
         fp.fingerprint("models.nothing.at_all")
+
+
+def test_a_module_can_be_left_out_and_what_it_imports_not(copied_project):
+    def prints():
+        fp._parsed.cache_clear()
+        return fp.fingerprint("stages.gradcam", without=("schemas.tables",)), fp.fingerprint("stages.gradcam")
+
+    before = prints()
+    file = copied_project / "schemas" / "tables.py"
+    file.write_text(file.read_text() + "\nMORE = 1\n")
+    after = prints()
+    assert before[0] == after[0] and before[1] != after[1]
