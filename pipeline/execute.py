@@ -68,13 +68,18 @@ class Action:
     def input_digests(self) -> dict[str, list[str]]:
         return {artifact: [output.digest for output in outputs] for artifact, outputs in self.inputs.items()}
 
+    @property
+    def _detectors(self) -> list[str]:
+        """Whose detections are read, in their order: of detectors that find nothing the tables are the same bytes."""
+        return [out.shard for name, outs in self.inputs.items() if producer(name)[1] == "detector" for out in outs]
+
     @cached_property
     def key(self) -> str:
         """The memo's key."""
         parameters = {"section": self.params, "seed": self.seed}
         if self.stage.per == "scatter":
             parameters["shards"] = self.config["shards"]
-        contents = {"tables": self.input_digests, "files": self.file_digests}
+        contents = {"tables": self.input_digests, "files": self.file_digests, "detectors": self._detectors}
         return action_key(self.stage.name, self.fingerprint, parameters, contents)
 
     def manifest(self, outputs: list[Output], counts: dict) -> Manifest:

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config import checked
-from pipeline.execute import execute
+from pipeline.execute import Action, execute
 from pipeline.registry import stages
-from store.manifest import Run
+from store.manifest import Output, Run
 
 STAGE = replace(stages()["pretrain_backbone"], gpu=0)
 
@@ -47,3 +47,20 @@ def test_a_stage_that_failed_leaves_nobody_waiting(tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             execute(STAGE, fail, asked(tmp_path))
+
+
+def test_detectors_that_find_nothing_have_scores_of_their_own():
+    def key(*detectors):
+        nothing = [Output(path=f"detections/{name}.parquet", digest="d", bytes=1, rows=0) for name in detectors]
+        return Action(stages()["evaluate"], {}, "all", {}, None, "code", {"detections": nothing}, {}).key
+
+    assert key("train_detector") != key("train_teacher")
+    assert key("train_detector", "train_teacher") != key("train_detector", "train_student")
+
+
+def test_shards_are_known_by_their_content_alone():
+    def key(shard):
+        images = [Output(path=f"images/{shard}.parquet", digest="d", bytes=1, rows=0)]
+        return Action(stages()["selective_search"], {}, shard, {}, None, "code", {"images": images}, {}).key
+
+    assert key("0") == key("1")
