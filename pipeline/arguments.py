@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-
 from pipeline.config import checked, load, section_schema
 from pipeline.stage import Input, Stage
 from store.fingerprint import ROOT
@@ -103,7 +101,7 @@ def _settings(args: argparse.Namespace, stage: Stage) -> dict:
             section = config
             for name in above:
                 section = section.setdefault(name, {})
-            section[last] = yaml.safe_load(value)
+            section[last] = value  # text, which `checked` reads as what the schema wants
         for name in ("run", "device"):
             if getattr(args, name):
                 config[name] = getattr(args, name)
@@ -115,6 +113,8 @@ def _settings(args: argparse.Namespace, stage: Stage) -> dict:
 
 def _fitting(config: dict, args: argparse.Namespace, stage: Stage) -> dict:
     """The configuration. Raises UserError for a shard that the run has not, or more GPUs than the stage can use."""
+    if stage.per in ("run", "scatter") and args.shard != "all":
+        raise UserError(f"--shard {args.shard}: this stage is one job for all shards; leave --shard out")
     if stage.per == "shard" and not (args.shard.isdecimal() and int(args.shard) < config["shards"]):
         raise UserError(
             f"--shard {args.shard}: this run has the shards 0 to {config['shards'] - 1} (config key shards)"

@@ -1,6 +1,7 @@
 """The configuration: read, filled with defaults, and checked against schemas/config.schema.yaml before anything runs."""
 
 import difflib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from store.fingerprint import ROOT
 from structures.errors import UserError
 
 SCHEMA_FILE = ROOT / "schemas" / "config.schema.yaml"
+_EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")  # 1e-3 is text to YAML, which wants 1.0e-3
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -51,10 +53,13 @@ def _typed(value, rules: dict):
     if isinstance(value, list):
         return [_typed(item, rules.get("items", {})) for item in value]
     if isinstance(value, str) and rules.get("type") in ("integer", "number", "boolean", "array"):
+        if rules["type"] == "number" and _EXPONENT.match(value):
+            return float(value)
         try:
-            return yaml.safe_load(value)
+            parsed = yaml.safe_load(value)
         except yaml.YAMLError:
             return value
+        return _typed(parsed, rules) if isinstance(parsed, list) else parsed
     return value
 
 
@@ -82,14 +87,14 @@ def _explain(error: jsonschema.ValidationError) -> str:
 
 
 def _hint(key: str, place: str, known: list[str]) -> str:
-    """What an unknown key at a place may have been meant to be: of another name, or below another section."""
-    similar = difflib.get_close_matches(key, known, 1)
-    if similar:
-        return f"did you mean {similar[0]}?"
+    """What an unknown key at a place may have been meant to be: below another section, or of another name."""
     elsewhere = [path for path in _all_keys() if path.rsplit(".", 1)[-1] == key]
     nearby = [path for path in elsewhere if place and path.startswith(f"{place}.")]
     if nearby or elsewhere:
         return f"there is {', '.join((nearby or elsewhere)[:4])}"
+    similar = difflib.get_close_matches(key, known, 1)
+    if similar:
+        return f"did you mean {similar[0]}?"
     return f"known here: {', '.join(known)}"
 
 

@@ -1,13 +1,15 @@
 """One execution of a stage: what it is made of, whether the memo knows the result, else the work; links and manifest."""
 
 import argparse
+import fcntl
 import logging
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,13 +68,18 @@ class Action:
     def input_digests(self) -> dict[str, list[str]]:
         return {artifact: [output.digest for output in outputs] for artifact, outputs in self.inputs.items()}
 
+    @property
+    def _detectors(self) -> list[str]:
+        """Whose detections are read, in their order: of detectors that find nothing the tables are the same bytes."""
+        return [out.shard for name, outs in self.inputs.items() if producer(name)[1] == "detector" for out in outs]
+
     @cached_property
     def key(self) -> str:
         """The memo's key."""
         parameters = {"section": self.params, "seed": self.seed}
         if self.stage.per == "scatter":
             parameters["shards"] = self.config["shards"]
-        contents = {"tables": self.input_digests, "files": self.file_digests}
+        contents = {"tables": self.input_digests, "files": self.file_digests, "detectors": self._detectors}
         return action_key(self.stage.name, self.fingerprint, parameters, contents)
 
     def manifest(self, outputs: list[Output], counts: dict) -> Manifest:
@@ -110,14 +117,15 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
         files=find_files(stage, config),
     )
     memo = args.data / "actions" / f"{action.key}.json"
-    manifest = None if args.recompute else _recall(memo, blobs)
-    if manifest is None:
-        manifest = _compute(action, run, blobs, args)
-        if not processes.is_main_process():
-            return
-        write_atomically(memo, manifest.to_json())
-    else:
-        log.info("%s %s: nothing new, linked what is known", stage.name, args.shard)
+    with _one_at_a_time(args.data / "scratch" / f"{action.key}.lock"):
+        manifest = None if args.recompute else _recall(memo, blobs)
+        if manifest is None:
+            manifest = _compute(action, run, blobs, args)
+            if not processes.is_main_process():
+                return
+            write_atomically(memo, manifest.to_json())
+        else:
+            log.info("%s %s: nothing new, linked what is known", stage.name, args.shard)
     manifest = replace(manifest, shard=args.shard, outputs=_renamed(manifest, stage, args.shard))
     _publish(manifest, folder, blobs, config["shards"])
     _check_rejects(manifest, config["max_reject_fraction"], folder)
@@ -157,6 +165,23 @@ def _check_images(manifests: dict[str, list[Manifest]]) -> None:
                     f"{artifact} was made by {manifest.stage} of another set of images ({other[0][:12]}…, not of this "
                     f"run's): run `snakemake --cores all --until {manifest.stage}` again, or name the run that it belongs to"
                 )
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait for whoever does the very same action, of another run say: they would share a scratch folder, and who waits
+    finds the result in the memo. Processes that train together don't lock each other out."""
+    if processes.get_world_size() > 1:
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            log.debug("no lock: this file system has none", exc_info=True)
+        yield
+        lock.unlink(missing_ok=True)
 
 
 def _recall(memo: Path, blobs: Blobs) -> Manifest | None:

@@ -138,9 +138,14 @@ def content_digest(path: Path) -> str:
 
 
 def file_state(path: str | Path) -> str:
-    """A quick sign of whether a file changed: its size and time."""
+    """A quick sign of whether a file changed: its size and time; of a folder, those of the files in it."""
+    path = Path(path)
     try:
-        status = os.stat(path)
+        status = path.stat()
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            states = "\n".join(f"{file.relative_to(path).as_posix()} {file_state(file)}" for file in files)
+            return hashlib.sha256(states.encode()).hexdigest()
     except OSError:
         return "absent"
     return f"{status.st_size} {status.st_mtime_ns}"

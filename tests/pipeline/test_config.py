@@ -1,5 +1,7 @@
 """The configuration and its schema."""
 
+import re
+
 import pytest
 
 from pipeline.config import ConfigError, checked, schema
@@ -19,3 +21,23 @@ def test_several_mistakes_are_all_told():
     with pytest.raises(ConfigError) as caught:
         checked({"run": "r", "root": "d", "vocabulary": "v", "shards": 0, "gradcam": {"batchh": 1}})
     assert "shards is 0" in str(caught.value) and "did you mean batch?" in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-03", "0.001"])
+def test_a_number_may_have_an_exponent_without_a_point(written):
+    assert checked({"run": "r", "root": "d", "train_detector": {"lr": written}})["train_detector"]["lr"] == 0.001
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "told"),
+    [
+        ("train_student", "eta_steps", "there is train_student.robust.eta_steps"),
+        ("train_detector", "weight_decay", "there is optimizer.weight_decay"),
+        ("train_teacher", "backbone", "there is teacher_network.backbone"),
+        ("evaluate_labels", "image_size", "there is vision_language.image_size"),
+        ("train_detector", "step", "did you mean steps?"),
+    ],
+)
+def test_an_unknown_key_that_another_section_has_is_looked_for_there_first(section, key, told):
+    with pytest.raises(ConfigError, match=re.escape(f"unknown key {section}.{key}: {told}")):
+        checked({"run": "r", "root": "d", section: {key: 1}})

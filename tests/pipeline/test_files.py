@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import checked
-from pipeline.files import find_file, find_files, missing_files
+from pipeline.files import file_state, find_file, find_files, missing_files
 from pipeline.registry import stages
 from structures.errors import UserError
 
@@ -66,3 +66,14 @@ def test_a_stage_finds_its_own_files_and_those_it_shares(tmp_path):
     assert find_files(stages()["categories"], config) == {"vocabulary": tmp_path / "words.json"}
     assert find_files(stages()["gradcam"], config).keys() == {"vision_language.weights", "vision_language.tokens"}
     assert find_files(stages()["select_boxes"], config) == {}
+
+
+def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path):
+    assert file_state(tmp_path / "clip") == "absent"
+    weights = tmp_path / "clip" / "model" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("old")
+    before = file_state(tmp_path / "clip")
+    assert before == file_state(tmp_path / "clip")
+    weights.write_text("changed")
+    assert before != file_state(tmp_path / "clip")
