@@ -12,7 +12,7 @@ from structures.progress import progress
 
 GROUPS = 32  # row groups of a partition
 _TEXTS = ("image_id", "caption_id", "text", "category", "surface")
-_FOUND = pa.schema(
+_MENTIONS = pa.schema(
     [(name, pa.string()) for name in _TEXTS] + [(name, pa.int32()) for name in ("start", "end", "count")]
 )
 
@@ -55,12 +55,9 @@ def _workers(scheduler: str, threads: int, tasks: int):
 
 
 def _look(captions: pd.DataFrame, find: Callable) -> pa.Table:
-    columns: dict[str, list] = {field.name: [] for field in _FOUND}
-    for about in zip(captions.image_id, captions.caption_id, captions.text):
-        for mention in find(about[2]) or (None,):
-            found = ("", "", -1, -1, 0)
-            if mention:
-                found = (mention.category, mention.surface, mention.start, mention.end, mention.count)
-            for column, value in zip(columns.values(), about + found):
-                column.append(value)
-    return pa.table(columns, schema=_FOUND)
+    rows = []
+    for caption in zip(captions.image_id, captions.caption_id, captions.text):
+        mentions = [(m.category, m.surface, m.start, m.end, m.count) for m in find(caption[2])]
+        rows += [caption + mention for mention in mentions or [("", "", -1, -1, 0)]]
+    columns = zip(*rows) if rows else [()] * len(_MENTIONS)
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, _MENTIONS)], schema=_MENTIONS)

@@ -77,8 +77,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         "maximum": "at most",
         "exclusiveMinimum": "above",
     }
-    wanted = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
-    return f"{place} is {error.instance!r}, wanted {wanted}" + (f" ({meaning})" if meaning else "")
+    requirement = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
+    return f"{place} is {error.instance!r}, wanted {requirement}" + (f" ({meaning})" if meaning else "")
 
 
 def _hint(key: str, place: str, known: list[str]) -> str:

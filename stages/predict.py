@@ -111,8 +111,8 @@ def _name_vectors(section: dict, weights: str | None, names: list[str]):
     from models.vision_language.interface import load_text_embedder
     from models.vision_language.prompts import name_vectors
 
-    wanted = "the weights that the detector was trained with"
-    path = find_file(weights or section["weights"], "--text-weights", wanted)
+    usual_file = "the weights that the detector was trained with"
+    path = find_file(weights or section["weights"], "--text-weights", usual_file)
     tokens = find_file(section["tokens"], "text_embedder.tokens") if section["tokens"] else None
     embed = load_text_embedder(**model_options(section, path, tokens))
     return name_vectors(embed, names, section["prompts"])
