@@ -142,7 +142,8 @@ def memory(device: str) -> list[Row]:
 
 
 def growth(device: str) -> list[Row]:
-    """The row: the exponent of each stage's time at 1, 2 and 4 times the scenes; 1 is linear. Trainings take fixed steps."""
+    """The row: the exponent of each stage's time at 1, 2 and 4 times the scenes; 1 is linear. Trainings take fixed
+    steps."""
     times = []
     for scenes in (100, 200, 400):
         with _place(scenes, scenes * 6 // 10, FEW_STEPS) as place:

@@ -20,9 +20,9 @@ _MENTIONS = pa.schema(
 def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: str) -> Iterator[pa.Table]:
     """For each partition of captions, in order, a table of what find(text) returned.
 
-    find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and text. A caption
-    in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler: the address of a
-    Dask cluster, empty for this machine.
+    find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and
+    text. A caption in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler:
+    the address of a Dask cluster, empty for this machine.
     """
     import dask
     import dask.dataframe as dd

@@ -1,4 +1,4 @@
-"""The configuration: read, filled with defaults, and checked against schemas/config.schema.yaml before anything runs."""
+"""The configuration: read, filled with defaults, checked against schemas/config.schema.yaml before anything runs."""
 
 import difflib
 from functools import cache

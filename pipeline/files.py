@@ -40,8 +40,8 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     except Exception as error:  # whatever the network, the hub or the disk says
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{key}: {value} is neither here nor could it be fetched ({reason}){hint}; fetch it where there is a network "
-            f"and point the config key {key} at the file"
+            f"{key}: {value} is neither here nor could it be fetched ({reason}){hint}; fetch it where there is a "
+            f"network and point the config key {key} at the file"
         ) from error
     raise UserError(f"{key}: {value} is not there{hint}; point the config key {key} at it")
 

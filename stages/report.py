@@ -1,4 +1,4 @@
-"""Draw contact sheets: what each step made of a dozen training images, and what each detector finds in a dozen others."""
+"""Draw contact sheets: what each step made of a dozen training images, what each detector finds in a dozen others."""
 
 from pipeline.conditions import estimates_noise, uses_ovis_labels
 from pipeline.stage import Input, Stage

@@ -221,7 +221,8 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def test_a_stage_that_dies_at_any_rename_loses_nothing_and_can_be_started_again(miniature):
-    """Every blob, link, memo and manifest comes to its place by a rename: the stage dies before each of them in turn."""
+    """Every blob, link, memo and manifest comes to its place by a rename: the stage dies before each of them in
+    turn."""
     manifest = miniature.run / "manifests" / "nouns" / "0.json"
     content, rows = manifest.read_bytes(), pd.read_parquet(miniature.run / "nouns")
     blob = (miniature.run / "nouns" / "0.parquet").resolve()
