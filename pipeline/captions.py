@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.job import Job
+from structures.errors import UserError
 from structures.progress import progress
 
 GROUPS = 32  # row groups of a partition
@@ -22,7 +23,7 @@ def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: s
 
     find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and
     text. A caption in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler:
-    the address of a Dask cluster, empty for this machine.
+    the address of a Dask cluster, empty for this machine. Raises UserError where none answers there.
     """
     import dask
     import dask.dataframe as dd
@@ -46,7 +47,13 @@ def _workers(scheduler: str, threads: int, tasks: int):
     if scheduler:
         from distributed import Client
 
-        with Client(scheduler) as client:
+        try:
+            client = Client(scheduler)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no Dask scheduler answers at {scheduler} ({error}): name one that runs, or none for this machine's cores"
+            ) from error
+        with client:
             yield 4 * max(1, sum(client.nthreads().values())), {"scheduler": client}
     elif tasks == 1 or threads == 1:
         yield 1, {"scheduler": "synchronous"}
