@@ -74,13 +74,13 @@ class Rates:
 
     def train_wspn(self):
         model, picture, boxes = self._wspn()
-        drawn = [boxes[:500]] * 2
+        sampled = [boxes[:500]] * 2
         labels = torch.zeros(2, 48, device=self.device)
         labels[:, :3] = 1
 
         def step():
-            outputs = model([picture] * 2, drawn)
-            sum(wspn_loss(outputs, drawn, labels, targets=3, overlap=0.5, regression_weight=1.0)).backward()
+            outputs = model([picture] * 2, sampled)
+            sum(wspn_loss(outputs, sampled, labels, targets=3, overlap=0.5, regression_weight=1.0)).backward()
 
         return step, 2, "images/s"
 

@@ -110,10 +110,10 @@ def all_remembered(device: str) -> list[Row]:
             shutil.rmtree(place.folder / "data/runs")
             place.snakemake()
 
-        taken = seconds(again)
+        run_seconds = seconds(again)
         same = before == {file.name for file in (place.folder / "data/store").rglob("*.*")}
-        told = "nothing new in the store" if same else "SOMETHING WAS COMPUTED"
-        return [Row("all_remembered", "s", "17 rules", taken, wanted=20.0, bound=True, agreement=told)]
+        agreement = "nothing new in the store" if same else "SOMETHING WAS COMPUTED"
+        return [Row("all_remembered", "s", "17 rules", run_seconds, wanted=20.0, bound=True, agreement=agreement)]
 
 
 def memory(device: str) -> list[Row]:
@@ -142,12 +142,13 @@ def memory(device: str) -> list[Row]:
 
 
 def growth(device: str) -> list[Row]:
-    """The row: the exponent of each stage's time at 1, 2 and 4 times the scenes; 1 is linear. Trainings take fixed steps."""
+    """The row: the exponent of each stage's time at 1, 2 and 4 times the scenes; 1 is linear. Trainings take fixed
+    steps."""
     times = []
     for scenes in (100, 200, 400):
         with _place(scenes, scenes * 6 // 10, FEW_STEPS) as place:
-            drawn = place.draw(scenes, scenes * 6 // 10)
-            times.append({"toy": drawn} | {stage: taken for stage, (taken, _) in place.stages().items()})
+            drawing_seconds = place.draw(scenes, scenes * 6 // 10)
+            times.append({"toy": drawing_seconds} | {stage: taken for stage, (taken, _) in place.stages().items()})
     exponents = {stage: _slope([math.log(time[stage]) for time in times]) for stage in times[0]}
     worst = max(exponents, key=exponents.get)
     return [

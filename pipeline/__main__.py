@@ -12,11 +12,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="default %(default)s")
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    about = "the measures of a run, from its table metrics"
-    show = commands.add_parser("scores", help=about, description=about)
+    meaning = "the measures of a run, from its table metrics"
+    show = commands.add_parser("scores", help=meaning, description=meaning)
     show.add_argument("--run", default="toy", help="default %(default)s")
-    about = "the papers' tables from the scores of a run's variants: data/tables.parquet, tables.md, and on the screen"
-    fill = commands.add_parser("tables", help=about, description=about)
+    meaning = (
+        "the papers' tables from the scores of a run's variants: data/tables.parquet, tables.md, and on the screen"
+    )
+    fill = commands.add_parser("tables", help=meaning, description=meaning)
     fill.add_argument("--run", default="toy", help="default %(default)s")
     fill.add_argument("--layout", type=Path, default=Path("config/tables.yaml"), help="default %(default)s")
     fill.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")

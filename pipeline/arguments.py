@@ -1,4 +1,4 @@
-"""The command line of a stage: what all stages have in common, and one flag a parameter, explained by the config's schema."""
+"""The command line of a stage: what all stages have in common, and a flag for each parameter, explained by the schema."""
 
 import argparse
 import json
@@ -71,7 +71,8 @@ def _reads(stage: Stage) -> str:
 
 
 def _flags(stage: Stage) -> Iterator[tuple[str, tuple[str, ...], dict]]:
-    """(flag without its dashes, path in the configuration, rules) of a stage's own parameters and of those it shares."""
+    """(flag without its dashes, path in the configuration, rules) of a stage's own parameters and of those it
+    shares."""
     for path, rules in _leaves((stage.name,), section_schema(stage.name)):
         yield ".".join(path[1:]).replace("_", "-"), path, rules
     for entry in stage.shares:

@@ -8,11 +8,12 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.job import Job
+from structures.errors import UserError
 from structures.progress import progress
 
 GROUPS = 32  # row groups of a partition
 _TEXTS = ("image_id", "caption_id", "text", "category", "surface")
-_FOUND = pa.schema(
+_MENTIONS = pa.schema(
     [(name, pa.string()) for name in _TEXTS] + [(name, pa.int32()) for name in ("start", "end", "count")]
 )
 
@@ -20,9 +21,9 @@ _FOUND = pa.schema(
 def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: str) -> Iterator[pa.Table]:
     """For each partition of captions, in order, a table of what find(text) returned.
 
-    find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and text. A caption
-    in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler: the address of a
-    Dask cluster, empty for this machine.
+    find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and
+    text. A caption in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler:
+    the address of a Dask cluster, empty for this machine. Raises UserError where none answers there.
     """
     import dask
     import dask.dataframe as dd
@@ -46,7 +47,13 @@ def _workers(scheduler: str, threads: int, tasks: int):
     if scheduler:
         from distributed import Client
 
-        with Client(scheduler) as client:
+        try:
+            client = Client(scheduler)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"no Dask scheduler answers at {scheduler} ({error}): name one that runs, or none for this machine's cores"
+            ) from error
+        with client:
             yield 4 * max(1, sum(client.nthreads().values())), {"scheduler": client}
     elif tasks == 1 or threads == 1:
         yield 1, {"scheduler": "synchronous"}
@@ -55,12 +62,9 @@ def _workers(scheduler: str, threads: int, tasks: int):
 
 
 def _look(captions: pd.DataFrame, find: Callable) -> pa.Table:
-    columns: dict[str, list] = {field.name: [] for field in _FOUND}
-    for about in zip(captions.image_id, captions.caption_id, captions.text):
-        for mention in find(about[2]) or (None,):
-            found = ("", "", -1, -1, 0)
-            if mention:
-                found = (mention.category, mention.surface, mention.start, mention.end, mention.count)
-            for column, value in zip(columns.values(), about + found):
-                column.append(value)
-    return pa.table(columns, schema=_FOUND)
+    rows = []
+    for caption in zip(captions.image_id, captions.caption_id, captions.text):
+        mentions = [(m.category, m.surface, m.start, m.end, m.count) for m in find(caption[2])]
+        rows += [caption + mention for mention in mentions or [("", "", -1, -1, 0)]]
+    columns = zip(*rows) if rows else [()] * len(_MENTIONS)
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, _MENTIONS)], schema=_MENTIONS)

@@ -1,4 +1,4 @@
-"""The configuration: read, filled with defaults, and checked against schemas/config.schema.yaml before anything runs."""
+"""The configuration: read, filled with defaults, checked against schemas/config.schema.yaml before anything runs."""
 
 import difflib
 import re
@@ -82,8 +82,8 @@ def _explain(error: jsonschema.ValidationError) -> str:
         "maximum": "at most",
         "exclusiveMinimum": "above",
     }
-    wanted = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
-    return f"{place} is {error.instance!r}, wanted {wanted}" + (f" ({meaning})" if meaning else "")
+    requirement = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
+    return f"{place} is {error.instance!r}, wanted {requirement}" + (f" ({meaning})" if meaning else "")
 
 
 def _hint(key: str, place: str, known: list[str]) -> str:

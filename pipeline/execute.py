@@ -1,4 +1,4 @@
-"""One execution of a stage: what it is made of, whether the memo knows the result, else the work; links and manifest."""
+"""One execution of a stage: what it is made of, whether the memo knows the result, else the work; its manifest."""
 
 import argparse
 import fcntl
@@ -48,8 +48,8 @@ def main(stage: Stage, run: Callable) -> None:
 
 @dataclass(frozen=True)
 class Action:
-    """All that a result is made of. inputs: the files of each artifact that is read; files: those that parameters name, by
-    key; seed: None where no random number is drawn."""
+    """All that a result is made of. inputs: the files of each artifact that is read; files: those that parameters name,
+    by key; seed: None where no random number is drawn."""
 
     stage: Stage
     config: dict
@@ -163,7 +163,8 @@ def _check_images(manifests: dict[str, list[Manifest]]) -> None:
             if other:
                 raise UserError(
                     f"{artifact} was made by {manifest.stage} of another set of images ({other[0][:12]}…, not of this "
-                    f"run's): run `snakemake --cores all --until {manifest.stage}` again, or name the run that it belongs to"
+                    f"run's): run `snakemake --cores all --until {manifest.stage}` again, or name the run that it "
+                    "belongs to"
                 )
 
 

@@ -31,7 +31,7 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     """
     if Path(value).exists():
         return Path(value)
-    said = f"; usually {usual}" if usual else ""
+    hint = f"; usually {usual}" if usual else ""
     try:
         if _TORCHVISION_NAME.match(value):
             return _torchvision(value)
@@ -40,21 +40,21 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     except Exception as error:  # whatever the network, the hub or the disk says
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{key}: {value} is neither here nor could it be fetched ({reason}){said}; fetch it where there is a network "
-            f"and point the config key {key} at the file"
+            f"{key}: {value} is neither here nor could it be fetched ({reason}){hint}; fetch it where there is a "
+            f"network and point the config key {key} at the file"
         ) from error
-    raise UserError(f"{key}: {value} is not there{said}; point the config key {key} at it")
+    raise UserError(f"{key}: {value} is not there{hint}; point the config key {key} at it")
 
 
 def _hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.txt", "*.safetensors"]
+    patterns = ["*.json", "*.txt", "*.safetensors"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
     except LocalEntryNotFoundError:
-        folder = Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=5))
+        folder = Path(snapshot_download(name, allow_patterns=patterns, etag_timeout=5))
     if not list(folder.glob("*.safetensors")):  # older models have plain weights alone, read without running code
         snapshot_download(name, allow_patterns="pytorch_model.bin", etag_timeout=5)
     return folder
@@ -91,10 +91,8 @@ def _find(parameter: Parameter, config: dict) -> Path:
     if path is None:
         return find_file(parameter.value, parameter.key, parameter.rules["file"])
     if not path.exists():
-        usual = parameter.rules["file"]
-        raise UserError(
-            f"{parameter.key}: {path} is not there; usually {usual}; point the config key {parameter.key} at it"
-        )
+        key, usual = parameter.key, parameter.rules["file"]
+        raise UserError(f"{key}: {path} is not there; usually {usual}; point the config key {key} at it")
     return path
 
 

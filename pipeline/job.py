@@ -98,7 +98,8 @@ class Job:
         return heapq.merge(*shards, key=lambda row: row["image_id"])
 
     def by_image(self, table: str, *others: str, columns: dict[str, list[str]] | None = None) -> Iterator[tuple]:
-        """(row of images, its rows of `table`, its rows of each other table …) for every image that `table` has, in order.
+        """(row of images, its rows of `table`, its rows of each other table …) for every image that `table` has, in
+        order.
 
         columns: {table: those that are read} where not all are wanted.
         """
@@ -154,10 +155,11 @@ class Job:
         total: int | None = None,
         in_processes: bool = False,
     ) -> Iterator[tuple]:
-        """(…, prepare(picture, …)) for every item (row of images, …) whose picture can be read, in order; the pictures of
-        the others become rejects. They are read ahead, and shown in a progress bar.
+        """(…, prepare(picture, …)) for every item (row of images, …) whose picture can be read, in order; the pictures
+        of the others become rejects. They are read ahead, and shown in a progress bar.
 
-        prepare: takes a picture, height x width x 3 uint8 RGB, and its item; it runs in threads, or (pickled) in processes.
+        prepare: takes a picture, height x width x 3 uint8 RGB, and its item; it runs in threads, or (pickled) in
+        processes.
         """
         work = partial(_prepared, self.root, prepare)
         with (ProcessPoolExecutor if in_processes else ThreadPoolExecutor)(self.threads) as pool:
@@ -235,7 +237,8 @@ class Job:
         """Write the stage's safetensors checkpoint; shared tensors are stored twice. What the stage records of the
         configuration goes into its settings.
 
-        settings travel as one JSON text, for safetensors writes several entries in an order that changes from run to run.
+        settings travel as one JSON text, for safetensors writes several entries in an order that changes from run to
+        run.
         """
         from safetensors.torch import save_file
 

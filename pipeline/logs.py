@@ -11,7 +11,8 @@ log = logging.getLogger("cap2mask")
 
 
 def start_log(path: Path | None, quiet: bool = False) -> None:
-    """Messages to standard error (warnings alone where quiet), all of them with their time to a file, if one is named."""
+    """Messages to standard error (warnings alone where quiet), all of them with their time to a file, if one is
+    named."""
     log.setLevel(logging.DEBUG)
     log.handlers.clear()
     on_screen = logging.StreamHandler(sys.stderr)

@@ -1,4 +1,4 @@
-"""The papers' tables, filled with the scores of a run's variants: values for data/tables.parquet, Markdown for people."""
+"""The papers' tables, filled with the scores of a run's variants: as values (Parquet) and for people (Markdown)."""
 
 from pathlib import Path
 
@@ -37,8 +37,8 @@ def check_variants(file: Path, variants: set[str]) -> None:
 def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
     """Every cell and seed, with COLUMNS.
 
-    scores: the table `metrics` of each (variant, seed). A row's value for a column is that of its detector; rows that give
-    a protocol of their own are of labels, which have no detector. What a variant has not is left out.
+    scores: the table `metrics` of each (variant, seed). A row's value for a column is that of its detector; rows that
+    give a protocol of their own are of labels, which have no detector. What a variant has not is left out.
     """
     cells = []
     for table in layout:
@@ -64,8 +64,8 @@ def _value(frame: pd.DataFrame, key: tuple) -> float | None:
 
 
 def markdown(layout: list[dict], cells: pd.DataFrame, data: str) -> str:
-    """The tables in Markdown: mean, and ± the standard deviation over seeds where there are several; the paper's number in
-    brackets, which is of another data set. data: what ours were measured on."""
+    """The tables in Markdown: mean, and ± the standard deviation over seeds where there are several; the paper's number
+    in brackets, which is of another data set. data: what ours were measured on."""
     parts = [
         f"Ours: AP50 on {data}, mean ± standard deviation over the seeds. [Brackets]: the paper, on its own data set."
     ]

@@ -1,9 +1,9 @@
 """What a stage's parameters are under a configuration: its own section and what it shares, methods not chosen left out.
 
-Keywords of the schema say what a parameter is besides its type: `file`, it names a file, whose content and not name counts
-(`below: root`, inside the data set's folder); `module`, it names a file of that room; `neutral`, it changes no result; of a
-method's sub-section `random`, the method draws random numbers. An object named as a value of its neighbour's enum is that
-value's sub-section: {method: grabcut, grabcut: {…}, network: {…}}.
+Keywords of the schema say what a parameter is besides its type: `file`, it names a file, whose content and not name
+counts (`below: root`, inside the data set's folder); `module`, it names a file of that room; `neutral`, it changes no
+result; of a method's sub-section `random`, the method draws random numbers. An object named as a value of its
+neighbour's enum is that value's sub-section: {method: grabcut, grabcut: {…}, network: {…}}.
 """
 
 import hashlib
@@ -74,7 +74,8 @@ def _flat(key: str, value: Any, rules: dict) -> Iterator[Parameter]:
 
 
 def params_in_key(stage: Stage, config: dict) -> dict[str, Any]:
-    """{dotted key: value} of what a result depends on: without files, which count by content, and neutral parameters."""
+    """{dotted key: value} of what a result depends on: without files, which count by content, and neutral
+    parameters."""
     counted = {
         parameter.key.removeprefix(f"{stage.name}."): parameter.value
         for parameter in parameters(stage, config)
@@ -108,8 +109,8 @@ def _is_random(part: Any, rules: dict) -> bool:
 
 
 def code_fingerprint(stage: Stage, config: dict) -> str:
-    """The fingerprint of a stage's code, with that of the modules that its parameters choose by name, and of the tables that
-    it reads and writes: those of other stages change nothing, so that a new stage reruns none of the old ones."""
+    """The fingerprint of a stage's code, with that of the modules that its parameters choose by name, and of the tables
+    that it reads and writes: those of other stages change nothing, so that a new stage reruns none of the old ones."""
     modules = [
         f"{parameter.rules['module']}.{parameter.value}"
         for parameter in parameters(stage, config)

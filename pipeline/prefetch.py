@@ -1,4 +1,4 @@
-"""Work done ahead by threads or processes, its results in order: pictures are decoded while the network is busy with others."""
+"""Work done ahead by threads or processes, its results in order: pictures are decoded while the network is busy."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -35,8 +35,8 @@ class Metrics:
 
 
 def rows(run: Path) -> list[tuple[str, str, str]]:
-    """(measure, value, goal) of each line; what was not measured is left out. Raises UserError where there are no metrics
-    yet."""
+    """(measure, value, goal) of each line; what was not measured is left out. Raises UserError where there are no
+    metrics yet."""
     if not list((run / "metrics").glob("*.parquet")):
         raise UserError(f"{run / 'metrics'} is not there: run `make run`, or a data set with ground truth")
     metrics = Metrics(pd.read_parquet(run / "metrics"))

@@ -7,9 +7,9 @@
     if __name__ == "__main__":
         STAGE.main(run)
 
-Rules of the workflow, memo keys, resources, `--help`, the check of files before a run: all of them are made from it. Which
-parameters name files, and which choose a method, the schema of the configuration says. Stages import torch and what needs
-it inside run, so that a memo hit takes a fraction of a second.
+Rules of the workflow, memo keys, resources, `--help`, the check of files before a run: all of them are made from it.
+Which parameters name files, and which choose a method, the schema of the configuration says. Stages import torch and
+what needs it inside run, so that a memo hit takes a fraction of a second.
 """
 
 from collections.abc import Callable
@@ -29,12 +29,13 @@ class Stage:
     """What a stage reads, writes and needs.
 
     reads: tables, or checkpoints and files by the name of the stage that makes them; an Input where the configuration
-    decides. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of the configuration that it
-    uses besides its own section ("optimizer", "training.workers"); records: sections that it writes into its checkpoint as
-    they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every shard, "detector" for
-    one job a trained detector. detector: it trains a detector that the key `detectors` may name, always or where a function
-    of the configuration says so. random: it draws random numbers, so that the seed counts, always or where a function of the
-    configuration says so; a method that the schema marks with `random: true` does so besides.
+    decides. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of the configuration
+    that it uses besides its own section ("optimizer", "training.workers"); records: sections that it writes into its
+    checkpoint as they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every
+    shard, "detector" for one job a trained detector. detector: it trains a detector that the key `detectors` may name,
+    always or where a function of the configuration says so. random: it draws random numbers, so that the seed counts,
+    always or where a function of the configuration says so; a method that the schema marks with `random: true` does so
+    besides.
 
     gpu: GPUs of a job, 0 for a stage without a network; processes: several processes can share the work, one a GPU.
     threads, mem_mb, runtime (minutes): of one job of MS-COCO in 64 shards, what a cluster is asked for; Snakemake

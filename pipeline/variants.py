@@ -1,4 +1,4 @@
-"""The variants that the tables of the papers compare: each a small file laid over the configured run, for every seed."""
+"""The variants that the tables of the papers compare: each a small file laid over the configured run, for each seed."""
 
 import copy
 from collections.abc import Iterator
@@ -20,8 +20,9 @@ def overlaid(config: dict, *overlays: dict) -> dict:
 def variants(config: dict) -> Iterator[tuple[str, int, dict]]:
     """(variant, seed, its configuration) of every variant and seed that config's section `tables` asks for.
 
-    A variant is a file of tables.variants: what is laid over the configuration, and `seeds`, how many of tables.seeds it is
-    run with (all, where it does not say). tables.overlay is laid over first, for all of them. Runs are named RUN.FILE.SEED.
+    A variant is a file of tables.variants: what is laid over the configuration, and `seeds`, how many of tables.seeds
+    it is run with (all, where it does not say). tables.overlay is laid over first, for all of them. Runs are named
+    RUN.FILE.SEED.
     """
     section = config["tables"]
     if not section["seeds"]:

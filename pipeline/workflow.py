@@ -1,4 +1,4 @@
-"""What the Snakefile asks for: for every stage its inputs, outputs, resources and command line, from its declaration."""
+"""What the Snakefile asks for: each stage's inputs, outputs, resources and command line, from its declaration."""
 
 import hashlib
 import json
@@ -30,9 +30,9 @@ _PARTS = {"shard": "{shard}", "detector": "{detector}"}
 class Workflow:
     """A configured run, and the variants of it that the tables compare, as Snakemake sees them.
 
-    order: {stage: the stages whose results it reads}, as the Snakefile shows them: names with spaces between, a question
-    mark behind those that some configurations do without. Paths are patterns in {run}; what a job reads is asked for by
-    functions of its wildcards, since a variant takes from another run what is configured alike there.
+    order: {stage: the stages whose results it reads}, as the Snakefile shows them: names with spaces between, a
+    question mark behind those that some configurations do without. Paths are patterns in {run}; what a job reads is
+    asked for by functions of its wildcards, since a variant takes from another run what is configured alike there.
 
     Raises UserError where the configuration is wrong, ValueError where order is not what the stages declare.
     """
@@ -74,9 +74,9 @@ class Workflow:
     # What a rule reads: functions of wildcards
 
     def inputs(self, stage: str) -> Callable:
-        """What a job of a stage reads, as a function of wildcards: manifests in the runs that produce them; of a stage that
-        runs once a shard that of the job's shard, or all of them; nothing of what the configuration leaves out. ingest reads
-        the data set's own files."""
+        """What a job of a stage reads, as a function of wildcards: manifests in the runs that produce them; of a stage
+        that runs once a shard that of the job's shard, or all of them; nothing of what the configuration leaves out.
+        ingest reads the data set's own files."""
         if stage == "ingest":
             return lambda wildcards: self.source_files()
         per = stages()[stage].per
@@ -113,7 +113,7 @@ class Workflow:
         return {"gpu": declaration.gpu, "mem_mb": declaration.mem_mb, "runtime": declaration.runtime}
 
     def params(self, stage: str) -> dict:
-        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, the state of files it names."""
+        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, the state of its files."""
         declaration = stages()[stage]
 
         def of_run(function: Callable[[dict], str]) -> Callable:
@@ -141,8 +141,8 @@ class Workflow:
         }
 
     def command(self) -> str:
-        """The command line of every stage, which Snakemake fills in. It holds nothing of the configuration, for Snakemake
-        would take any change of it as changed code: see export."""
+        """The command line of every stage, which Snakemake fills in. It holds nothing of the configuration, for
+        Snakemake would take any change of it as changed code: see export."""
         flags = (
             f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --gpus {{resources.gpu}} --log {{log}}"
         )
@@ -210,7 +210,8 @@ class Workflow:
         return f"{sys.executable} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
 
     def scores(self, wildcards) -> list[str]:
-        """The scores of all variants. Raises UserError where the configuration asks for none, or the tables for another."""
+        """The scores of all variants. Raises UserError where the configuration asks for none, or the tables for
+        another."""
         if not self.variants:
             raise UserError(
                 "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"

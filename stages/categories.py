@@ -34,8 +34,8 @@ def run(job) -> None:
         vocabulary = replace(vocabulary, open=_named(job, vocabulary))
     if not vocabulary.names:
         raise UserError(
-            "no category is known: name a vocabulary file (config key vocabulary), or give the pictures labels, or point "
-            "categories.wordnet at a WordNet folder, which takes the captions' nouns"
+            "no category is known: name a vocabulary file (config key vocabulary), or give the pictures labels, or "
+            "point categories.wordnet at a WordNet folder, which takes the captions' nouns"
         )
     with job.file("categories/all.json") as draft:
         draft.write_text(vocabulary.to_json(), encoding="utf-8")

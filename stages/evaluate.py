@@ -1,5 +1,5 @@
-"""Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well a
-student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
+"""Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well
+a student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
 from collections.abc import Iterator
 
@@ -49,7 +49,8 @@ def run(job) -> None:
 
 
 def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
-    """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with alpha."""
+    """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
+    alpha."""
     import pandas as pd
 
     from evaluation.ground_truth import annotations_by_image_and_category

@@ -62,7 +62,8 @@ def run(job) -> None:
 
 
 def _measured_images(job) -> dict[str, tuple[int, int]]:
-    """(height, width) of the training images that count: all, or so many as the parameter `images` says, evenly spread."""
+    """(height, width) of the training images that count: all, or so many as the parameter `images` says, evenly
+    spread."""
     train = [(row["image_id"], row["height"], row["width"]) for row in job.images("train")]
     every = max(1, len(train) // job.params.images) if job.params.images else 1
     return {image_id: (height, width) for image_id, height, width in train[::every]}
@@ -78,7 +79,8 @@ def _union(annotations: list[dict]):
 
 
 def _thresholded_maps(job, sizes: dict, objects: dict, note) -> Iterator[dict]:
-    """Measure the maps; thresholded they are labels of their own (OVIS, Table 3, GradCAM), scored by their match logit."""
+    """Measure the maps; thresholded they are labels of their own (OVIS, Table 3, GradCAM), scored by their match
+    logit."""
     from pycocotools import mask as coco_mask
 
     from evaluation.label_quality import best_iou, coverage, pointing_chance, pointing_hit, threshold_map

@@ -1,4 +1,4 @@
-"""Activation maps of every (image, noun) pair by GradCAM over cross-attention with iterative masking (OVIS, Eqs. 1-4)."""
+"""Activation maps of every (image, noun) pair: GradCAM over cross-attention, iterative masking (OVIS, Eqs. 1-4)."""
 
 from pipeline.stage import Stage
 

@@ -1,4 +1,4 @@
-"""How noisy the trained student takes each pseudo-mask to be, pixel by pixel, and the label's reliability (XPM, Eq. 7)."""
+"""How noisy the trained student takes each pseudo-mask to be, pixel by pixel, and its reliability (XPM, Eq. 7)."""
 
 from pipeline.stage import Stage
 

@@ -4,8 +4,8 @@
         --classes "umbrella, dragon fruit"
 
 Writes an overlay of each picture and predictions.json (COCO's format, with scores) into the folder --out. The names are
-embedded by the model that the detector was trained with, which its checkpoint names; --text-weights says where its weights
-lie if they have moved.
+embedded by the model that the detector was trained with, which its checkpoint names; --text-weights says where its
+weights lie if they have moved.
 """
 
 import argparse
@@ -67,14 +67,14 @@ def predict(args: argparse.Namespace) -> None:
     tensors, settings = read_safetensors(args.weights)
     if not {"detector", "text_embedder"} <= settings.keys():
         raise UserError(
-            f"{args.weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, finetune_detector, "
-            "train_teacher or train_student"
+            f"{args.weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, "
+            "finetune_detector, train_teacher or train_student"
         )
     text = _name_vectors(settings["text_embedder"], args.text_weights, names).to(device)
     if text.shape[1] != settings["detector"]["dimension"]:
         raise UserError(
-            f"the detector knows text embeddings of {settings['detector']['dimension']} numbers, its text embedder with "
-            f"these weights gives {text.shape[1]}: name with --text-weights those that it was trained with"
+            f"the detector knows text embeddings of {settings['detector']['dimension']} numbers, its text embedder "
+            f"with these weights gives {text.shape[1]}: name with --text-weights those that it was trained with"
         )
     model = load_detector(tensors, settings).to(device)
     files = _pictures(args.images)
@@ -111,8 +111,8 @@ def _name_vectors(section: dict, weights: str | None, names: list[str]):
     from models.vision_language.interface import load_text_embedder
     from models.vision_language.prompts import name_vectors
 
-    wanted = "the weights that the detector was trained with"
-    path = find_file(weights or section["weights"], "--text-weights", wanted)
+    usual_file = "the weights that the detector was trained with"
+    path = find_file(weights or section["weights"], "--text-weights", usual_file)
     tokens = find_file(section["tokens"], "text_embedder.tokens") if section["tokens"] else None
     embed = load_text_embedder(**model_options(section, path, tokens))
     return name_vectors(embed, names, section["prompts"])

@@ -51,9 +51,9 @@ def run(job) -> None:
         if torch.rand((), generator=generator) < 0.5:
             images = images.flip(-1)
         logits = model(normalise_colours(images.to(job.device), COLOUR_MEAN, COLOUR_STD))
-        wanted = targets[chosen].to(job.device)
-        loss = F.cross_entropy(logits, wanted, label_smoothing=0.1)
-        return {"loss": loss, "accuracy": (logits.argmax(1) == wanted).float().mean()}
+        labels = targets[chosen].to(job.device)
+        loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}
 
     curve = train(
         model,

@@ -1,4 +1,4 @@
-"""Draw contact sheets: what each step made of a dozen training images, and what each detector finds in a dozen others."""
+"""Draw contact sheets: what each step made of a dozen training images, what each detector finds in a dozen others."""
 
 from pipeline.conditions import estimates_noise, uses_ovis_labels
 from pipeline.stage import Input, Stage
@@ -89,9 +89,9 @@ def _draw_noise(job, images: dict, truth: dict) -> None:
     noises = sorted(job.rows("label_noise"), key=lambda row: -row["alpha"])
     half = min(job.params.scenes // 2 + 1, len(noises) // 2)
     chosen = noises[:half] + noises[len(noises) - half :]
-    wanted = {tuple(row[name] for name in key) for row in chosen}
+    keys = {tuple(row[name] for name in key) for row in chosen}
     labels = {tuple(row[name] for name in key): row for row in job.rows("student_labels")}
-    labels = {name: labels[name] for name in wanted}
+    labels = {name: labels[name] for name in keys}
     highest = max((float(row["variance"].max()) for row in chosen), default=1.0)
     rows = []
     for row in chosen:

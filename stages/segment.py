@@ -1,5 +1,5 @@
-"""Outline the object in every pseudo-box: by a small network trained on that crop alone (OVIS, Eq. 7), or by the colours
-of what is activated and of what is around the box."""
+"""Outline the object in every pseudo-box: by a small network trained on that crop alone (OVIS, Eq. 7), or by the
+colours of what is activated and of what is around the box."""
 
 from pipeline.stage import Stage
 

@@ -1,4 +1,5 @@
-"""Gather what the student learns from: the teacher's pseudo-masks, Mask-free OVIS's, or both, with where each comes from.
+"""Gather what the student learns from: the teacher's pseudo-masks, Mask-free OVIS's, or both, with where each comes
+from.
 
 Where both systems label one noun, masks that agree weigh more and masks that don't less. A share of the labels can be
 corrupted on purpose, to measure what noise does.

@@ -1,4 +1,5 @@
-"""Train XPM's robust student, from the teacher's weights on, on noisy pseudo-masks and base annotations (3.2.3, 3.2.4)."""
+"""Train XPM's robust student, from the teacher's weights on, on noisy pseudo-masks and base annotations (3.2.3,
+3.2.4)."""
 
 import logging
 

@@ -82,10 +82,10 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.xpm.student", "models.grounding.grounder"])
 
 
-def _as_main(module: str, args: list[str], folder: Path, said: Path) -> None:
+def _as_main(module: str, args: list[str], folder: Path, output_file: Path) -> None:
     """What `python -m module args` does in `folder`, its output in the file `said`."""
     os.chdir(folder)
-    with said.open("wb") as file:
+    with output_file.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     sys.argv[1:] = args
@@ -116,13 +116,15 @@ class Project:
     def stage(self, name: str, *args: str, check: bool = True, configfile: bool = True) -> str:
         """Run one stage by hand; its output."""
         named = ["--configfile", str(self.folder / "config" / "config.yaml")] if configfile else []
-        usual = [*named, "--threads", "1"]
-        said = self.folder / "said.txt"
-        process = SERVER.Process(target=_as_main, args=(f"stages.{name}", [*usual, *args], self.folder, said))
+        arguments = [*named, "--threads", "1"]
+        output_file = self.folder / "output.txt"
+        process = SERVER.Process(
+            target=_as_main, args=(f"stages.{name}", [*arguments, *args], self.folder, output_file)
+        )
         with mock.patch.dict(os.environ, self._environment()):
             process.start()
         process.join()
-        return self._checked(said.read_text(), process.exitcode, check)
+        return self._checked(output_file.read_text(), process.exitcode, check)
 
     def store(self, *args: str, check: bool = True) -> str:
         return self._call([sys.executable, "-m", "store", *args], check)

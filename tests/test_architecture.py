@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md: who imports whom, by statements and by strings; who may see ground truth; versions."""
+"""The rooms of docs/architecture.md: who imports whom, by statements and by strings; who sees ground truth; versions."""
 
 import ast
 import re

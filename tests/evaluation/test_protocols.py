@@ -91,5 +91,5 @@ def test_values_are_those_of_pycocotools(kind):
         evaluation.accumulate()
         evaluation.summarize()
         for i, metric in enumerate(("AP", "AP50", "AP75")):
-            wanted = evaluation.stats[i]
-            assert ours["generalized", kind, group, metric] == pytest.approx(100 * wanted if wanted >= 0 else -1)
+            expected = evaluation.stats[i]
+            assert ours["generalized", kind, group, metric] == pytest.approx(100 * expected if expected >= 0 else -1)

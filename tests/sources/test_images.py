@@ -20,8 +20,8 @@ def saved(tmp_path, picture, name, **options):
 def test_orientation_is_honoured(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn a quarter to the right to see it
-    found = saved(tmp_path, PICTURE.transpose(Image.Transpose.ROTATE_90), "turned.png", exif=exif)
-    np.testing.assert_array_equal(found, COLOURS)
+    pixels = saved(tmp_path, PICTURE.transpose(Image.Transpose.ROTATE_90), "turned.png", exif=exif)
+    np.testing.assert_array_equal(pixels, COLOURS)
 
 
 def test_grey_palette_and_cmyk(tmp_path):
@@ -37,8 +37,8 @@ def test_grey_palette_and_cmyk(tmp_path):
 def test_what_is_transparent_is_laid_on_white(tmp_path):
     clear = PICTURE.convert("RGBA")
     clear.putalpha(Image.fromarray((COLOURS[..., 0] > 100).astype(np.uint8) * 255))
-    found = saved(tmp_path, clear, "clear.png")
-    assert found[0, 0].tolist() == [200, 40, 40] and found[5, 7].tolist() == [255, 255, 255]
+    pixels = saved(tmp_path, clear, "clear.png")
+    assert pixels[0, 0].tolist() == [200, 40, 40] and pixels[5, 7].tolist() == [255, 255, 255]
 
 
 def test_sixteen_bits_are_scaled(tmp_path):

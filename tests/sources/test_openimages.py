@@ -68,10 +68,10 @@ def test_what_was_written_is_read_back(root):
     labels = {(row["image_id"], row["category"]) for row in part.labels}
     assert labels == {("000a", "Cat"), ("0b1c", "Coffee cup"), ("f00d", "Human ear, left")}
     assert part.counts == {"Cat": 1, "Coffee cup": 2}
-    found = list(part.annotations(lambda image_id: (40, 80)))
-    [fault] = [row for row in found if isinstance(row, Fault)]
+    annotations = list(part.annotations(lambda image_id: (40, 80)))
+    [fault] = [row for row in annotations if isinstance(row, Fault)]
     assert fault.image_id == "0b1c" and fault.reason == "missing_mask" and fault.key == "3333"
-    rows = [row for row in found if isinstance(row, dict)]
+    rows = [row for row in annotations if isinstance(row, dict)]
     assert [(row["image_id"], row["category"], row["iscrowd"]) for row in rows] == [
         ("000a", "Cat", False),
         ("000a", "Coffee cup", False),

@@ -18,7 +18,7 @@ def test_the_world_has_enough_of_the_papers_categories():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "no vocabulary file"),
         ('{"novel": ["a"]}', "base"),
@@ -27,7 +27,7 @@ def test_the_world_has_enough_of_the_papers_categories():
         ('{"base": []}', "no category"),
     ],
 )
-def test_a_bad_vocabulary_names_the_entry(tmp_path, content, told):
+def test_a_bad_vocabulary_names_the_entry(tmp_path, content, message):
     (tmp_path / "v.json").write_text(content)
-    with pytest.raises(VocabularyError, match=told):
+    with pytest.raises(VocabularyError, match=message):
         read_vocabulary(tmp_path / "v.json")

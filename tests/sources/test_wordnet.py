@@ -34,8 +34,8 @@ def write(folder):
 def record(name, offsets):
     pointers = [("@", SYNSETS[name])] if SYNSETS[name] else []
     pointers += [("~", below) for below, above in SYNSETS.items() if above == name]
-    told = "".join(f" {symbol} {offsets[other]:08d} n 0000" for symbol, other in pointers)
-    return f"{offsets[name]:08d} 03 n 01 {name} 0 {len(pointers):03d}{told} | a {name}  \n"
+    links = "".join(f" {symbol} {offsets[other]:08d} n 0000" for symbol, other in pointers)
+    return f"{offsets[name]:08d} 03 n 01 {name} 0 {len(pointers):03d}{links} | a {name}  \n"
 
 
 def test_nouns_whose_first_senses_are_objects(tmp_path):

@@ -92,9 +92,9 @@ def test_too_many_rejects_fail_the_stage_and_say_where_to_look(small):
     (small.source / "train" / "1.jpg").unlink()
     small.config["max_reject_fraction"] = 0.01
     small.write_config()
-    said = small.stage("ingest", check=False)
-    assert "1 missing_image" in said and "max_reject_fraction" in said and "_rejects" in said
-    assert "Traceback" not in said
+    output = small.stage("ingest", check=False)
+    assert "1 missing_image" in output and "max_reject_fraction" in output and "_rejects" in output
+    assert "Traceback" not in output
     assert rejects(small, "ingest") == {"1": "missing_image"}
     small.config["max_reject_fraction"] = 1.0
     small.write_config()
@@ -145,30 +145,32 @@ def test_an_image_without_proposals_is_a_reject(small):
 def test_a_missing_file_names_the_config_key(small):
     for stage in ("ingest", "categories", "nouns"):
         small.stage(stage)
-    said = small.stage("gradcam", "--vision-language.weights", "weights/ALBEF.pth", check=False)
-    assert "weights/ALBEF.pth is not there" in said and "vision_language.weights" in said and "Traceback" not in said
+    output = small.stage("gradcam", "--vision-language.weights", "weights/ALBEF.pth", check=False)
+    assert (
+        "weights/ALBEF.pth is not there" in output and "vision_language.weights" in output and "Traceback" not in output
+    )
 
 
 def test_more_tokens_than_the_model_has_positions_is_one_line(small):
     for stage in ("ingest", "categories", "nouns"):
         small.stage(stage)
-    said = small.stage("gradcam", "--vision-language.max-tokens", "64", check=False)
-    assert "know 32 positions" in said and "Traceback" not in said
+    output = small.stage("gradcam", "--vision-language.max-tokens", "64", check=False)
+    assert "know 32 positions" in output and "Traceback" not in output
 
 
 def test_damaged_json_is_one_line(small):
     (small.source / "annotations" / "captions_train.json").write_text("{")
-    said = small.stage("ingest", check=False)
-    assert "captions_train.json is no JSON" in said and "Traceback" not in said
+    output = small.stage("ingest", check=False)
+    assert "captions_train.json is no JSON" in output and "Traceback" not in output
 
 
 def test_a_missing_input_names_the_rule_to_run(small):
-    said = small.stage("gradcam", check=False)
-    assert "--until ingest" in said and "Traceback" not in said
+    output = small.stage("gradcam", check=False)
+    assert "--until ingest" in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("gradcam={iteratons: 1}", "unknown key gradcam.iteratons: did you mean iterations?"),
         ("gradcam={iterations: three}", "gradcam.iterations is 'three', wanted of type integer"),
@@ -177,9 +179,9 @@ def test_a_missing_input_names_the_rule_to_run(small):
         ("segment={steps: 3}", "unknown key segment.steps: there is segment.network.steps"),
     ],
 )
-def test_a_wrong_key_or_value_stops_before_anything_runs(project, override, told):
-    said = project.snakemake("--config", override, check=False)
-    assert told in said
+def test_a_wrong_key_or_value_stops_before_anything_runs(project, override, message):
+    output = project.snakemake("--config", override, check=False)
+    assert message in output
     assert not (project.folder / "data" / "runs").exists()
 
 
@@ -219,11 +221,12 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def test_a_stage_that_dies_at_any_rename_loses_nothing_and_can_be_started_again(miniature):
-    """Every blob, link, memo and manifest comes to its place by a rename: the stage dies before each of them in turn."""
+    """Every blob, link, memo and manifest comes to its place by a rename: the stage dies before each of them in
+    turn."""
     manifest = miniature.run / "manifests" / "nouns" / "0.json"
-    wanted, rows = manifest.read_bytes(), pd.read_parquet(miniature.run / "nouns")
+    content, rows = manifest.read_bytes(), pd.read_parquet(miniature.run / "nouns")
     blob = (miniature.run / "nouns" / "0.parquet").resolve()
-    memo = miniature.folder / "data" / "actions" / f"{json.loads(wanted)['key']}.json"
+    memo = miniature.folder / "data" / "actions" / f"{json.loads(content)['key']}.json"
     arguments = ["stages.nouns", "--configfile", str(miniature.folder / "config" / "config.yaml"), "--recompute"]
     deaths = 0
     while True:
@@ -240,10 +243,10 @@ def test_a_stage_that_dies_at_any_rename_loses_nothing_and_can_be_started_again(
             break
         assert done.returncode == 9, done.stderr
         deaths += 1
-        assert manifest.read_bytes() == wanted, "the old manifest stands until the new one is whole"
+        assert manifest.read_bytes() == content, "the old manifest stands until the new one is whole"
         assert not blob.exists() or len(pd.read_parquet(blob)) == len(rows), "a blob is there whole or not at all"
         miniature.stage("nouns")
-        assert manifest.read_bytes() == wanted
+        assert manifest.read_bytes() == content
         pd.testing.assert_frame_equal(pd.read_parquet(miniature.run / "nouns"), rows)
     assert deaths >= 4, "a blob, its link, the memo and the manifest"
     assert "0 broken or missing" in miniature.store("verify")
@@ -252,8 +255,8 @@ def test_a_stage_that_dies_at_any_rename_loses_nothing_and_can_be_started_again(
 def test_a_folder_that_was_not_drawn_is_never_replaced(small):
     small.config["toy"] = {"train": 2, "val": 1}
     small.write_config()
-    said = small.snakemake("--until", "toy", "--forcerun", "toy", check=False)
-    assert "left alone" in said
+    output = small.snakemake("--until", "toy", "--forcerun", "toy", check=False)
+    assert "left alone" in output
     assert (small.source / "train" / "1.jpg").exists()
 
 

@@ -17,7 +17,7 @@ from tests.sources.test_wordnet import write as write_wordnet
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
+def pictures(tmp_path_factory):
     """Ten pictures with their captions, as a user would have them."""
     folder = tmp_path_factory.mktemp("drawn") / "toy"
     toy.write_split(folder, "train", 10, 5)
@@ -26,8 +26,8 @@ def drawn(tmp_path_factory):
     return folder, [(names[row["image_id"]], row["caption"]) for row in content["annotations"]]
 
 
-def write_folder(root, drawn, header=("image", "caption")):
-    folder, captions = drawn
+def write_folder(root, pictures, header=("image", "caption")):
+    folder, captions = pictures
     (root / "images").mkdir(parents=True)
     for name in {name for name, _ in captions}:
         (root / "images" / name).write_bytes((folder / "train" / name).read_bytes())
@@ -35,52 +35,52 @@ def write_folder(root, drawn, header=("image", "caption")):
         csv.writer(file).writerows([header, *captions])
 
 
-def test_ten_pictures_and_a_csv_become_a_detector_and_pictures(tmp_path, drawn):
+def test_ten_pictures_and_a_csv_become_a_detector_and_pictures(tmp_path, pictures):
     project = as_in_a_clone(tmp_path)
-    write_folder(tmp_path / "data" / "folder", drawn)
-    said = project.snakemake(
+    write_folder(tmp_path / "data" / "folder", pictures)
+    output = project.snakemake(
         "--configfile", "config/folder.yaml", "config/small.yaml",
         "--config", "shards=1", "vocabulary=data/splits/toy.json", "train_wspn={steps: 2}", "train_detector={steps: 2}",
     )  # fmt: skip
-    assert "no ground truth" in said and "evaluation is left out" in said
+    assert "no ground truth" in output and "evaluation is left out" in output
     run = tmp_path / "data" / "runs" / "folder"
     assert (run / "train_detector" / "all.safetensors").exists()
     labels = json.loads((run / "pseudo_labels" / "all.json").read_text())
     assert labels["annotations"] and len(labels["images"]) == 9
     assert {path.name for path in (run / "report").iterdir()} >= {"train_00.png", "val.png"}
     assert not (run / "metrics").exists()
-    told = project.stage(
+    output = project.stage(
         "predict", "--weights", str(run / "train_detector" / "all.safetensors"), "--classes", "umbrella",
         "--images", str(tmp_path / "data" / "folder" / "images"), "--score", "0", configfile=False,
     )  # fmt: skip
-    assert "in 10 pictures" in told, "the checkpoint knows how names become vectors"
+    assert "in 10 pictures" in output, "the checkpoint knows how names become vectors"
 
 
-def test_everything_that_is_missing_is_listed_before_anything_starts(tmp_path, drawn):
+def test_everything_that_is_missing_is_listed_before_anything_starts(tmp_path, pictures):
     project = as_in_a_clone(tmp_path)
-    write_folder(tmp_path / "data" / "folder", drawn)
-    said = project.snakemake("--configfile", "config/folder.yaml", "--config", "vocabulary=words.json", check=False)
-    for wanted in (
+    write_folder(tmp_path / "data" / "folder", pictures)
+    output = project.snakemake("--configfile", "config/folder.yaml", "--config", "vocabulary=words.json", check=False)
+    for line in (
         "vision_language.weights: weights/ALBEF.pth is not there; usually ALBEF.pth, the authors' checkpoint, 1.8 GB",
         "vision_language.tokens: weights/vocab.txt is not there; usually vocab.txt of bert-base-uncased, 232 kB",
         "text_embedder.weights: openai/clip-vit-base-patch32 is neither here nor could it be fetched",
         "weights: IMAGENET1K_V1 is neither here nor could it be fetched",
         "vocabulary: words.json is not there",
     ):
-        assert wanted in said
-    assert "Traceback" not in said
+        assert line in output
+    assert "Traceback" not in output
     assert not list((tmp_path / "data" / "runs").rglob("*.json"))
 
 
 @pytest.fixture()
-def folder(tmp_path, drawn):
+def folder(tmp_path, pictures):
     """The miniature's settings over a folder of pictures."""
     config = yaml.safe_load(yaml.safe_dump(MINIATURE))
     part = {"format": "folder", "images": "images", "captions": "captions.csv"}
     config |= {"toy": {"train": 0, "val": 0}, "ingest": {"train": part}, "vocabulary": ""}
     config["finetune_detector"] = {"steps": 0}
     project = Project(tmp_path, config)
-    write_folder(tmp_path / "data" / "toy", drawn)
+    write_folder(tmp_path / "data" / "toy", pictures)
     return project
 
 
@@ -106,8 +106,8 @@ def test_labels_stand_for_captions(folder):
 
 def test_without_a_vocabulary_labels_or_wordnet_there_is_one_line(folder):
     folder.stage("ingest")
-    said = folder.stage("categories", check=False)
-    assert "name a vocabulary file" in said and "categories.wordnet" in said and "Traceback" not in said
+    output = folder.stage("categories", check=False)
+    assert "name a vocabulary file" in output and "categories.wordnet" in output and "Traceback" not in output
 
 
 def test_open_mode_takes_the_captions_nouns(folder):
@@ -136,8 +136,8 @@ def test_missing_pictures_up_to_the_allowed_share_are_not_held_against_the_stage
     part = {"format": "conceptual_captions", "images": "images", "captions": "t.tsv", "file_name": "{row}.jpg"}
     folder.config["ingest"] = {"train": part, "max_missing_fraction": 0.2}
     folder.write_config()
-    said = folder.stage("ingest", check=False)
-    assert "1 missing_image" in said and "max_reject_fraction" in said
+    output = folder.stage("ingest", check=False)
+    assert "1 missing_image" in output and "max_reject_fraction" in output
     folder.config["ingest"]["max_missing_fraction"] = 0.25
     folder.write_config()
     folder.stage("ingest")
@@ -179,7 +179,7 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
         assert jobs["teacher_labels"] == shards and jobs["train_teacher"] == jobs["train_student"] == 1
     plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/coco.yaml", "config/xpm.yaml")
     assert "train_student" in plan and "gradcam" not in plan and "train_detector" not in plan
-    told = project.snakemake(
+    output = project.snakemake(
         "-n",
         "-p",
         "--configfile",
@@ -189,4 +189,4 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
         "--until",
         "train_detector",
     )
-    assert "--gpus 8" in told
+    assert "--gpus 8" in output

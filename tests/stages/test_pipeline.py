@@ -45,9 +45,9 @@ def test_boxes_lie_inside_their_image(miniature):
 
 def test_only_training_images_are_labelled_and_only_others_detected(miniature):
     split = pd.read_parquet(miniature.run / "images").set_index("image_id").split
-    for table, wanted in (("nouns", "train"), ("pseudo_masks", "train"), ("detections", "val")):
+    for table, split_of_table in (("nouns", "train"), ("pseudo_masks", "train"), ("detections", "val")):
         ids = pd.read_parquet(miniature.run / table).image_id.unique()
-        assert set(split[ids]) == {wanted}, table
+        assert set(split[ids]) == {split_of_table}, table
 
 
 def test_pseudo_labels_load_in_pycocotools_and_read_back_unchanged(miniature):
@@ -120,8 +120,8 @@ def test_a_stage_by_hand_leaves_the_run_alone(miniature):
     assert {len(maps) for maps in by_hand.maps} == {64}
     keys = [m.key for m in Run(miniature.folder / "data", "mini-by-hand").manifests()]
     old = json.loads(before)["key"]
-    told = miniature.store("diff", old[:12], keys[0][:12])
-    assert "iterations: 3 -> 1" in told and f"{len(by_hand)} changed" in told
+    output = miniature.store("diff", old[:12], keys[0][:12])
+    assert "iterations: 3 -> 1" in output and f"{len(by_hand)} changed" in output
     assert miniature.store("gc", "--keep-memo")
     assert "Nothing to be done" in miniature.snakemake()
 

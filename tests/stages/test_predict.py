@@ -33,11 +33,11 @@ def test_overlays_and_coco_json_of_pictures_of_every_kind(miniature, tmp_path):
     scene.resize((90, 60)).save(pictures / "upright.jpg", exif=exif)
     weights = miniature.run / "finetune_detector" / "all.safetensors"
     out = tmp_path / "out"
-    said = predict(
+    output = predict(
         miniature, "--weights", weights, "--images", pictures, "--classes", "umbrella, dragon fruit", "--out", out,
         "--score", 0, "--max-detections", 3,
     )  # fmt: skip
-    assert "in 4 pictures" in said and "broken.jpg can't be read" in said
+    assert "in 4 pictures" in output and "broken.jpg can't be read" in output
     coco = COCO(str(out / "predictions.json"))
     assert {category["name"] for category in coco.cats.values()} == {"umbrella", "dragon fruit"}
     assert coco.anns, "a threshold of 0 lets something through"
@@ -46,8 +46,8 @@ def test_overlays_and_coco_json_of_pictures_of_every_kind(miniature, tmp_path):
         assert coco.annToMask(annotation).shape == (image["height"], image["width"])
     upright = next(image for image in coco.imgs.values() if image["file_name"].endswith("upright.jpg"))
     assert (upright["width"], upright["height"]) == (60, 90)
-    drawn = sorted(out.glob("*.png"))
-    assert len(drawn) == 4 and np.array(Image.open(drawn[0])).shape[2] == 3
+    drawings = sorted(out.glob("*.png"))
+    assert len(drawings) == 4 and np.array(Image.open(drawings[0])).shape[2] == 3
 
 
 def test_mistakes_are_one_line(miniature, tmp_path):
@@ -57,11 +57,11 @@ def test_mistakes_are_one_line(miniature, tmp_path):
         miniature, "--weights", weights, "--images", tmp_path / "gone", "--classes", "cat", check=False
     )
     wspn = miniature.run / "train_wspn" / "all.safetensors"
-    said = predict(miniature, "--weights", wspn, "--images", scene, "--classes", "cat", check=False)
-    assert "no detector's checkpoint" in said
-    said = predict(miniature, "--weights", weights, "--images", scene, "--classes", " , ", check=False)
-    assert "names nothing" in said
-    said = predict(
+    output = predict(miniature, "--weights", wspn, "--images", scene, "--classes", "cat", check=False)
+    assert "no detector's checkpoint" in output
+    output = predict(miniature, "--weights", weights, "--images", scene, "--classes", " , ", check=False)
+    assert "names nothing" in output
+    output = predict(
         miniature,
         "--weights",
         weights,
@@ -73,4 +73,4 @@ def test_mistakes_are_one_line(miniature, tmp_path):
         "gone.pth",
         check=False,
     )
-    assert "gone.pth is not there" in said and "--text-weights" in said
+    assert "gone.pth is not there" in output and "--text-weights" in output

@@ -28,8 +28,10 @@ def test_the_teacher_labels_every_named_noun_once(miniature):
 def test_labels_of_both_systems_say_where_they_come_from(miniature):
     labels = pd.read_parquet(miniature.run / "student_labels")
     assert set(labels.source) == {"ovis", "xpm"} and set(labels.corruption) >= {"", "shifted"}
-    made = len(pd.read_parquet(miniature.run / "teacher_masks")) + len(pd.read_parquet(miniature.run / "pseudo_masks"))
-    assert made - 3 <= len(labels) <= made  # a mask that was shifted out of its picture is none
+    sources = len(pd.read_parquet(miniature.run / "teacher_masks")) + len(
+        pd.read_parquet(miniature.run / "pseudo_masks")
+    )
+    assert sources - 3 <= len(labels) <= sources  # a mask that was shifted out of its picture is none
     pairs = labels.groupby(["image_id", "category"]).source.nunique()
     both = labels.set_index(["image_id", "category"]).index.map(pairs == 2)
     assert (labels.agreement[~both.to_numpy(bool)] == -1).all()
@@ -41,11 +43,11 @@ def test_labels_of_both_systems_say_where_they_come_from(miniature):
 
 def test_corrupted_labels_can_be_left_out(miniature):
     miniature.stage("student_labels", "--keep-corrupted", "false", "--into", "clean")
-    kept = pd.read_parquet(miniature.run.parent / "clean" / "student_labels")
+    clean = pd.read_parquet(miniature.run.parent / "clean" / "student_labels")
     labels = pd.read_parquet(miniature.run / "student_labels")
     assert (labels.corruption != "").any()
     key = ["image_id", "category", "source", "area"]
-    pd.testing.assert_frame_equal(kept[key], labels[labels.corruption == ""][key].reset_index(drop=True))
+    pd.testing.assert_frame_equal(clean[key], labels[labels.corruption == ""][key].reset_index(drop=True))
 
 
 def test_the_student_starts_from_the_teacher_and_finds_eta(miniature):
@@ -121,9 +123,9 @@ def test_a_student_of_another_vocabulary_is_not_gone_on_with(miniature):
     names = read_safetensors(checkpoint)[1]["names"]
     other = miniature.folder / "other.safetensors"
     _with_names(checkpoint, other, [*names[1:], "unicorn"])
-    said = miniature.stage("train_student", "--resume", str(other), "--into", "resumed", check=False)
-    assert "another vocabulary" in said and f"it lacks: {names[0]}" in said and "it alone has: unicorn" in said
-    assert "Traceback" not in said
+    output = miniature.stage("train_student", "--resume", str(other), "--into", "resumed", check=False)
+    assert "another vocabulary" in output and f"it lacks: {names[0]}" in output and "it alone has: unicorn" in output
+    assert "Traceback" not in output
 
 
 def test_a_student_can_be_gone_on_with(miniature):
@@ -148,17 +150,17 @@ def test_labels_of_other_pictures_are_refused(miniature):
     [images] = [output.resolve() for output in (miniature.run / "images").glob("*.parquet")]
     path.write_text(text.replace(images.stem, "0" * 64))
     try:
-        said = miniature.stage("student_labels", "--into", "wrong", "--both.agree-weight", "3", check=False)
+        output = miniature.stage("student_labels", "--into", "wrong", "--both.agree-weight", "3", check=False)
     finally:
         path.write_text(text)
-    assert "another set of images" in said and "--until teacher_labels" in said and "Traceback" not in said
+    assert "another set of images" in output and "--until teacher_labels" in output and "Traceback" not in output
 
 
 def test_a_word_without_embedding_is_a_reject(miniature):
     name = pd.read_parquet(miniature.run / "teacher_masks").category.iloc[0]
     with replaced(miniature, "embed_text", "embeddings", lambda row: row["category"] != name):
-        said = miniature.stage("teacher_labels", "--batch", "5", "--into", "short", check=False)
-    assert "no_embedding" in said and "max_reject_fraction" in said
+        output = miniature.stage("teacher_labels", "--batch", "5", "--into", "short", check=False)
+    assert "no_embedding" in output and "max_reject_fraction" in output
     rejects = pd.read_parquet(miniature.run.parent / "short" / "teacher_labels" / "_rejects")
     assert (rejects.reason == "no_embedding").all() and name in set(rejects.key)
 
@@ -185,14 +187,14 @@ def test_tables_run_their_variants_and_share_the_rest(miniature):
         " rows: [{row: plain, variant: plain, detector: train_student, paper: [42.0]}]}"
     )
     section = f"{{seeds: [{miniature.config.get('seed', 1)}], variants: {folder}, layout: layout.yaml}}"
-    said = miniature.snakemake("tables", "--config", f"tables={section}")
+    output = miniature.snakemake("tables", "--config", f"tables={section}")
     cells = pd.read_parquet(miniature.folder / "data" / "tables.parquet")
     assert cells[["table", "row", "measure", "paper_value"]].to_numpy().tolist() == [
         ["T", "plain", "generalized segm all", 42.0]
     ]
     metrics = pd.read_parquet(miniature.run.parent / "mini.plain.1" / "metrics")
     assert cells.value.iloc[0] in set(metrics.value[metrics.metric == "AP50"])
-    assert "| plain | " in said and "[42.0]" in said
-    made = {path.name for path in (miniature.run.parent / "mini.plain.1" / "manifests").iterdir()}
-    assert made == {"train_student", "detect", "evaluate"}
+    assert "| plain | " in output and "[42.0]" in output
+    stages_run = {path.name for path in (miniature.run.parent / "mini.plain.1" / "manifests").iterdir()}
+    assert stages_run == {"train_student", "detect", "evaluate"}
     assert "Nothing to be done" in miniature.snakemake("tables", "--config", f"tables={section}")

@@ -65,8 +65,8 @@ def test_mirroring_exchanges_left_and_right_of_pictures_boxes_and_masks_by_one_r
         assert torch.equal(other, image.flip(-1) if flip else image)
         assert torch.equal(result["masks"], target["masks"].flip(-1) if flip else target["masks"])
         x0, y0, x1, y1 = target["boxes"].unbind(1)
-        wanted = torch.stack([WIDTH - x1, y0, WIDTH - x0, y1], 1) if flip else target["boxes"]
-        assert torch.equal(result["boxes"], wanted)
+        expected = torch.stack([WIDTH - x1, y0, WIDTH - x0, y1], 1) if flip else target["boxes"]
+        assert torch.equal(result["boxes"], expected)
         assert all(type(value) is torch.Tensor for value in (other, *result.values()))
         assert all(torch.equal(result[key], target[key]) for key in ("labels", "pseudo", "weight", "annotated"))
         mirrored += bool(flip)

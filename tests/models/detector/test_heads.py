@@ -59,8 +59,8 @@ def test_a_prior_is_the_similarity_of_each_cell_with_the_name():
     prior.strength.data.fill_(2.0)
     pooled = torch.randn(2, 4, 3, 3)
     cells = torch.einsum("rchw,dc->rdhw", pooled, prior.cells.weight[:, :, 0, 0]) + prior.cells.bias[:, None, None]
-    wanted = 2 * (cells * TEXT[:2, :, None, None]).sum(1, keepdim=True)
-    torch.testing.assert_close(prior(pooled, TEXT[:2]), wanted)
+    expected = 2 * (cells * TEXT[:2, :, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(prior(pooled, TEXT[:2]), expected)
     torch.testing.assert_close(prior.embed(pooled), cells.mean((2, 3)))
 
 

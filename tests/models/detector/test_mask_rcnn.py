@@ -21,8 +21,8 @@ def test_class_probabilities_are_equation_8(detector):
     background = F.normalize(detector.roi_heads.box_predictor.background, dim=0)
     unit = F.normalize(h, dim=1)
     tops = torch.exp(torch.stack([unit @ background, *(unit @ c for c in text)], 1) / 0.05)
-    wanted = tops / tops.sum(1, keepdim=True)
-    torch.testing.assert_close(detector.class_logits(h, text).softmax(1), wanted)
+    expected = tops / tops.sum(1, keepdim=True)
+    torch.testing.assert_close(detector.class_logits(h, text).softmax(1), expected)
 
 
 @pytest.mark.parametrize("backbone", ["small", "resnet50_c4"])
@@ -62,12 +62,14 @@ def test_in_evaluation_mode_a_call_gives_the_detections_in_torchvisions_form():
     with torch.no_grad():
         results = detector(images)
     for image, detections, results_of_names in zip(images, results, reference):
-        wanted = results_of_names["all"]
-        assert len(wanted["boxes"]) == 6
-        assert torch.equal(detections["boxes"], wanted["boxes"]) and torch.equal(detections["scores"], wanted["scores"])
-        assert torch.equal(detections["labels"], wanted["labels"] + 1)
+        expected = results_of_names["all"]
+        assert len(expected["boxes"]) == 6
+        assert torch.equal(detections["boxes"], expected["boxes"]) and torch.equal(
+            detections["scores"], expected["scores"]
+        )
+        assert torch.equal(detections["labels"], expected["labels"] + 1)
         assert detections["masks"].shape == (6, 1, *image.shape[-2:])
-        assert torch.equal(detections["masks"][:, 0] > 0.5, wanted["masks"])
+        assert torch.equal(detections["masks"][:, 0] > 0.5, expected["masks"])
 
 
 def test_the_vocabulary_is_to_be_set_and_is_no_part_of_the_checkpoint(detector):

@@ -16,11 +16,11 @@ def test_values_and_gradients_are_those_of_torchvision():
     for samples in (1, 2):
         features = torch.randn(1, 5, 12, 17, requires_grad=True)
         boxes = torch.cat([_boxes(60, 15), torch.tensor([[3.0, 3, 3.2, 3.1], [-5, -5, 30, 30], [16, 11, 17, 12]])])
-        wanted = roi_align(features, [boxes], 7, 1.0, samples)
+        expected = roi_align(features, [boxes], 7, 1.0, samples)
         pooled = pool(features[0], boxes, 7, samples)
-        torch.testing.assert_close(pooled, wanted, atol=1e-5, rtol=1e-5)
-        weight = torch.randn_like(wanted)
-        (first,) = torch.autograd.grad((wanted * weight).sum(), features)
+        torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-5)
+        weight = torch.randn_like(expected)
+        (first,) = torch.autograd.grad((expected * weight).sum(), features)
         (second,) = torch.autograd.grad((pooled * weight).sum(), features)
         torch.testing.assert_close(second, first, atol=1e-4, rtol=1e-4)
 
@@ -30,6 +30,6 @@ def test_levels_and_images_are_put_together_as_torchvision_does():
     maps = {"0": torch.randn(2, 3, 48, 40), "1": torch.randn(2, 3, 24, 20), "2": torch.randn(2, 3, 12, 10)}
     shapes = [(192, 160), (180, 160)]
     for boxes in ([_boxes(30, 150), _boxes(20, 80)], [_boxes(4, 150), torch.zeros(0, 4)], [torch.zeros(0, 4)] * 2):
-        wanted = MultiScaleRoIAlign(["0", "1", "2"], 14, 2)(maps, boxes, shapes)
+        expected = MultiScaleRoIAlign(["0", "1", "2"], 14, 2)(maps, boxes, shapes)
         pooled = SmallMapRoIAlign(["0", "1", "2"], 14, 2)(maps, boxes, shapes)
-        torch.testing.assert_close(pooled, wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-5)

@@ -25,9 +25,9 @@ def test_activation_sums_equal_a_sum_over_pixels(shape):
     grid = rng.random(shape)
     pixels = np.kron(grid, np.ones((6, 9)))
     boxes = _random_boxes(rng, 40, height, width)
-    wanted = [[pixels[y0:y1, x0:x1].sum() for x0, y0, x1, y1 in boxes[0].astype(int)]]
+    expected = [[pixels[y0:y1, x0:x1].sum() for x0, y0, x1, y1 in boxes[0].astype(int)]]
     sums = activation_sums(grid[None], boxes, np.array([height]), np.array([width]))
-    np.testing.assert_allclose(sums, wanted, atol=1e-9)
+    np.testing.assert_allclose(sums, expected, atol=1e-9)
 
 
 def test_linear_sums_equal_a_sum_over_an_enlarged_map():
@@ -35,9 +35,9 @@ def test_linear_sums_equal_a_sum_over_an_enlarged_map():
     grid = rng.random((5, 7), np.float32)
     pixels = cv2.resize(grid, (7 * 32, 5 * 32), interpolation=cv2.INTER_LINEAR)
     boxes = _random_boxes(rng, 40, 5 * 32, 7 * 32)
-    wanted = [[pixels[y0:y1, x0:x1].sum() for x0, y0, x1, y1 in boxes[0].astype(int)]]
+    expected = [[pixels[y0:y1, x0:x1].sum() for x0, y0, x1, y1 in boxes[0].astype(int)]]
     sums = activation_sums(grid[None], boxes, np.array([160]), np.array([224]), linear=True)
-    np.testing.assert_allclose(sums, wanted, rtol=2e-3, atol=0.5)
+    np.testing.assert_allclose(sums, expected, rtol=2e-3, atol=0.5)
 
 
 @pytest.mark.parametrize("linear", [False, True])

@@ -26,12 +26,12 @@ def test_gradient_at_one_layer_equals_a_full_backward_pass():
     image, text = tiny.encode_image(images), tiny.encode_text(ids, mask)
     fused, weights = tiny.fuse(text, mask, image, keep=(2, 3))
     score = tiny.match_logits(fused)[:, 1].sum()
-    wanted = 0
+    expected = 0
     for layer in (2, 3):
         (gradient,) = torch.autograd.grad(score, weights[layer], retain_graph=True)
-        wanted = wanted + (weights[layer] * gradient.clamp(min=0)).mean(1)
-    wanted = (wanted[..., 1:] * mask[..., None]).unflatten(-1, (4, 4)).detach()
-    torch.testing.assert_close(gradcam(tiny, images, ids, mask, (2, 3)), wanted)
+        expected = expected + (weights[layer] * gradient.clamp(min=0)).mean(1)
+    expected = (expected[..., 1:] * mask[..., None]).unflatten(-1, (4, 4)).detach()
+    torch.testing.assert_close(gradcam(tiny, images, ids, mask, (2, 3)), expected)
 
 
 def test_the_match_logit_has_no_gradient_at_nouns_in_the_last_layer(model):
@@ -74,19 +74,19 @@ def test_pairs_of_an_image_are_masked_alone_or_together(model):
     together, _ = iterative_gradcam(model, images[:1], both, ids, mask, nouns, together=True, **options)
     torch.testing.assert_close(apart[:, 0], together[:, 0])
     assert not torch.allclose(apart[:, 1], together[:, 1])
-    own, _ = iterative_gradcam(model, images, one, ids, mask, nouns, together=True, **options)
-    torch.testing.assert_close(own, copies)
+    masked_together, _ = iterative_gradcam(model, images, one, ids, mask, nouns, together=True, **options)
+    torch.testing.assert_close(masked_together, copies)
 
 
 def test_maps_of_an_image_encoder_in_bfloat16_stay_within_one_percent():
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(8, 3, 168, 168, generator=generator)
     ids = torch.randint(5, 60, (8, 20), generator=generator)
-    found = [
+    maps = [
         gradcam(model, images, ids, torch.ones_like(ids), (2, 3))
         for model in (
             ALBEF.from_checkpoint(WEIGHTS, 168).float(),
             ALBEF.from_checkpoint(WEIGHTS, 168).float().vision_to(torch.bfloat16),
         )
     ]
-    assert 0 < (found[0] - found[1]).norm() < 0.01 * found[0].norm()
+    assert 0 < (maps[0] - maps[1]).norm() < 0.01 * maps[0].norm()

@@ -23,7 +23,7 @@ FINDER = NounFinder(
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("A man walks two small dogs.", [("person", "man", 1), ("dog", "dogs", 2)]),
         ("a hot dog beside a teddy bear and a bear", [("bear", "bear", 1)]),
@@ -37,21 +37,25 @@ FINDER = NounFinder(
         ("", []),
     ],
 )
-def test_nouns_of_a_caption(text, wanted):
-    found = FINDER.find(text)
-    assert [(m.category, m.surface, m.count) for m in found] == wanted
-    assert all(text[m.start : m.end] == m.surface for m in found)
+def test_nouns_of_a_caption(text, expected):
+    mentions = FINDER.find(text)
+    assert [(m.category, m.surface, m.count) for m in mentions] == expected
+    assert all(text[m.start : m.end] == m.surface for m in mentions)
 
 
 def test_precision_and_recall_over_written_captions(capsys):
     finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
     assert len(cases()) >= 100
     right = wrong = missed = 0
-    for text, wanted in cases():
-        found = {mention.category for mention in finder.find(text)}
-        right, wrong, missed = right + len(found & wanted), wrong + len(found - wanted), missed + len(wanted - found)
-        if found != wanted:
-            print(f"{text}: too many {sorted(found - wanted)}, missing {sorted(wanted - found)}")
+    for text, expected in cases():
+        categories = {mention.category for mention in finder.find(text)}
+        right, wrong, missed = (
+            right + len(categories & expected),
+            wrong + len(categories - expected),
+            missed + len(expected - categories),
+        )
+        if categories != expected:
+            print(f"{text}: too many {sorted(categories - expected)}, missing {sorted(expected - categories)}")
     precision, recall = right / (right + wrong), right / (right + missed)
     with capsys.disabled():
         print(f"\nnouns of {len(cases())} captions: precision {precision:.3f}, recall {recall:.3f}")

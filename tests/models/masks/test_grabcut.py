@@ -71,13 +71,13 @@ def test_density_is_that_of_torchs_gaussians():
     total, mean, covariance = _moments(terms, 5, weights)
     density = (terms @ _log_density(total, mean, covariance).transpose(1, 2)).logsumexp(-1)
     share = total / total.sum(1, keepdim=True)
-    wanted = torch.stack(
+    expected = torch.stack(
         [
             share[:, k, None].log() + MultivariateNormal(mean[:, None, k], covariance[:, None, k]).log_prob(x)
             for k in range(3)
         ]
     ).logsumexp(0)
-    difference = density - wanted
+    difference = density - expected
     assert difference.std() < 1e-3  # up to the constant of all Gaussians
     centred = x[0] - mean[0, 0]
     by_hand = torch.einsum("n,ni,nj->ij", weights[0, :, 0], centred, centred) / weights[0, :, 0].sum()

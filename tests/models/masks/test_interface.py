@@ -47,9 +47,9 @@ def test_a_crops_probabilities_are_the_same_bits_whatever_its_neighbours(name):
 def test_grabcut_is_cut_out_of_a_full_batch_of_lab_colours():
     batch = [(lab_colours(crop.pixels), crop.activation, crop.inside) for crop in crops()]
     colours, activation, inside = (torch.from_numpy(np.stack(column)) for column in zip(*batch))
-    wanted = cut_out(colours, activation, inside, **OPTIONS["grabcut"]).numpy()
+    expected = cut_out(colours, activation, inside, **OPTIONS["grabcut"]).numpy()
     probabilities = load_method("grabcut")(crops(), rngs(), batch=5, device="cpu", **OPTIONS["grabcut"])
-    np.testing.assert_array_equal(probabilities, wanted)
+    np.testing.assert_array_equal(probabilities, expected)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])

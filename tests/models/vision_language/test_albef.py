@@ -96,9 +96,9 @@ def test_tensors_that_do_not_fit_are_listed(tmp_path):
     torch.save({"model": tensors}, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError) as caught:
         ALBEF.from_checkpoint(tmp_path / "odd.pth", 64, 4, 4)
-    said = str(caught.value)
-    assert "missing itm_head.bias" in said and "unknown extra.weight" in said
-    assert "visual_encoder.norm.weight is (7,), wanted (48,)" in said
+    output = str(caught.value)
+    assert "missing itm_head.bias" in output and "unknown extra.weight" in output
+    assert "visual_encoder.norm.weight is (7,), wanted (48,)" in output
 
 
 class Evil:

@@ -66,12 +66,12 @@ def published(tmp_path_factory):
 
 
 def test_published_layout_in_fp32_at_256(published, tmp_path):
-    said = probe(tmp_path, published, 256, "float32")
-    assert said["shape"] == [1, 8, 16, 16] and said["finite"] and said["padded"] == 0
-    assert said["weights"] > 209e6
+    report = probe(tmp_path, published, 256, "float32")
+    assert report["shape"] == [1, 8, 16, 16] and report["finite"] and report["padded"] == 0
+    assert report["weights"] > 209e6
     size = published.stat().st_size
-    assert said["loaded"] < 0.2 * size, "the file's pages are used where they lie"
-    assert said["used"] < 1.6 * size
+    assert report["loaded"] < 0.2 * size, "the file's pages are used where they lie"
+    assert report["used"] < 1.6 * size
 
 
 def test_fine_tuned_layout_in_bf16_at_384(tmp_path):
@@ -83,6 +83,6 @@ def test_fine_tuned_layout_in_bf16_at_384(tmp_path):
         if not name.startswith("text_encoder.cls.")
     }
     torch.save(plain, path)
-    said = probe(tmp_path, path, 384, "bfloat16")
+    report = probe(tmp_path, path, 384, "bfloat16")
     path.unlink()
-    assert said["shape"] == [1, 8, 24, 24] and said["finite"]
+    assert report["shape"] == [1, 8, 24, 24] and report["finite"]

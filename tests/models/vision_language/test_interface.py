@@ -61,8 +61,8 @@ def test_blip_matches_as_transformers_has_it(blip_folder):
     images, ids, mask = batch()
     fused, _ = model.fuse(model.encode_text(ids, mask), mask, model.encode_image(images))
     with torch.no_grad():
-        wanted = model.network(ids, images, attention_mask=mask, interpolate_pos_encoding=True).itm_score
-    torch.testing.assert_close(model.match_logits(fused), wanted)
+        expected = model.network(ids, images, attention_mask=mask, interpolate_pos_encoding=True).itm_score
+    torch.testing.assert_close(model.match_logits(fused), expected)
 
 
 def test_blips_gradcam_is_that_of_a_full_backward_pass(blip_folder):
@@ -79,8 +79,8 @@ def test_blips_gradcam_is_that_of_a_full_backward_pass(blip_folder):
 
     network.text_encoder.encoder.layer[1].crossattention.self.register_forward_hook(keep)
     network(ids, images, attention_mask=mask, interpolate_pos_encoding=True).itm_score[:, 1].sum().backward()
-    wanted = (seen["weights"] * seen["weights"].grad.clamp(min=0)).mean(1)[..., 1:] * mask[..., None]
-    torch.testing.assert_close(maps, wanted.unflatten(-1, (3, 3)).detach())
+    expected = (seen["weights"] * seen["weights"].grad.clamp(min=0)).mean(1)[..., 1:] * mask[..., None]
+    torch.testing.assert_close(maps, expected.unflatten(-1, (3, 3)).detach())
 
 
 def test_blip_has_no_language_head_and_says_so(blip_folder):
@@ -115,8 +115,8 @@ def test_clip_text_features(tmp_path):
     embed = load_text_embedder("clip", tmp_path, None, **TEXT)
     tokens = CLIPTokenizerFast.from_pretrained(tmp_path)(["a cat"], return_tensors="pt")
     with torch.no_grad():
-        wanted = network(**tokens).text_embeds
-    torch.testing.assert_close(embed(["a cat", "dog"])[:1], wanted)
+        expected = network(**tokens).text_embeds
+    torch.testing.assert_close(embed(["a cat", "dog"])[:1], expected)
 
 
 def test_bert_is_the_mean_of_a_names_word_pieces(tmp_path, tokenizer):
@@ -135,8 +135,8 @@ def test_prompts_are_averaged_at_unit_length():
     embed = load_text_embedder("albef", TOY, None, max_tokens=32, precision="fp32")
     prompts = ["a {}", "a photo of a {}."]
     [vector, other] = name_vectors(embed, ["cat", "dragon fruit"], prompts)
-    wanted = F.normalize(embed(["a cat", "a photo of a cat."]), dim=1).mean(0)
-    torch.testing.assert_close(vector, wanted / wanted.norm())
+    expected = F.normalize(embed(["a cat", "a photo of a cat."]), dim=1).mean(0)
+    torch.testing.assert_close(vector, expected / expected.norm())
     assert other.norm().item() == pytest.approx(1)
 
 

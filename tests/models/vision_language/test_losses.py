@@ -11,8 +11,8 @@ def test_contrast_is_cross_entropy_where_every_caption_is_of_one_image():
     torch.manual_seed(0)
     image, text = (F.normalize(torch.randn(4, 8), dim=1) for _ in range(2))
     logits, target = image @ text.t() / 0.1, torch.arange(4)
-    wanted = (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2
-    torch.testing.assert_close(contrast(image, text, torch.tensor(0.1), torch.eye(4, dtype=torch.bool)), wanted)
+    expected = (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2
+    torch.testing.assert_close(contrast(image, text, torch.tensor(0.1), torch.eye(4, dtype=torch.bool)), expected)
 
 
 def test_negatives_are_never_true_pairs():
@@ -20,9 +20,9 @@ def test_negatives_are_never_true_pairs():
     allowed = torch.rand(16, 16, generator=generator) < 0.3
     allowed[3] = False
     for hardness in (0.0, 1.0):
-        drawn = draw_negatives(torch.randn(16, 16, generator=generator), allowed, hardness, generator)
+        negatives = draw_negatives(torch.randn(16, 16, generator=generator), allowed, hardness, generator)
         rows = [i for i in range(16) if allowed[i].any()]
-        assert allowed[rows, drawn[rows]].all() and drawn[3] == 4
+        assert allowed[rows, negatives[rows]].all() and negatives[3] == 4
 
 
 def test_masked_tokens_are_as_many_and_of_the_kinds_that_bert_asks_for():

@@ -16,8 +16,8 @@ def tokenizer():
 def test_spans_become_all_word_pieces_of_the_noun(tokenizer):
     text = "two cats, a kitten"
     ids, mask, [offsets] = encode(tokenizer, [text])
-    found = [tokenizer.convert_ids_to_tokens(int(ids[0, i])) for i in tokens_of_span(offsets, 4, 8)]
-    assert found == ["cat", "##s"]
+    pieces = [tokenizer.convert_ids_to_tokens(int(ids[0, i])) for i in tokens_of_span(offsets, 4, 8)]
+    assert pieces == ["cat", "##s"]
     assert ids.shape == (1, 32) and mask.sum() == 8
     assert tokens_of_span(offsets, 40, 44) == []
 

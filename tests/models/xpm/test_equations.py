@@ -16,8 +16,8 @@ def sigmoid(x):
 
 def test_equation_2_takes_the_region_most_like_each_word():
     regions, words = torch.randn(5, 4), torch.randn(3, 4)
-    wanted = [max(range(5), key=lambda r: float(regions[r] @ word)) for word in words]
-    assert xpm.align(regions @ words.t()).tolist() == wanted
+    expected = [max(range(5), key=lambda r: float(regions[r] @ word)) for word in words]
+    assert xpm.align(regions @ words.t()).tolist() == expected
 
 
 def test_equation_3_is_the_mean_negative_log_probability_of_the_words():
@@ -27,8 +27,8 @@ def test_equation_3_is_the_mean_negative_log_probability_of_the_words():
     ]
     assert xpm.cross_modal_loss(logits, words).item() == pytest.approx(sum(terms) / 3, rel=1e-5)
     alpha = torch.tensor([0.2, 1.0, 0.0])
-    wanted = sum(a * t for a, t in zip(alpha.tolist(), terms)) / 3
-    assert xpm.cross_modal_loss(logits, words, alpha).item() == pytest.approx(wanted, rel=1e-5)
+    expected = sum(a * t for a, t in zip(alpha.tolist(), terms)) / 3
+    assert xpm.cross_modal_loss(logits, words, alpha).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_equation_4_binarises_at_a_logit_of_zero():

@@ -116,8 +116,8 @@ def test_soft_teacher_weights_the_background_by_its_teachers_probability():
     logits, labels = torch.randn(2, 4), torch.tensor([0, 3])
     weights = [0.2 * background[0].item(), 1.0]
     terms = [-logits.log_softmax(1)[i, label].item() for i, label in enumerate(labels)]
-    wanted = sum(w * t for w, t in zip(weights, terms)) / sum(weights)
-    assert model._soft(pictures, TEXT)(logits, labels, proposals).item() == pytest.approx(wanted, rel=1e-4)
+    expected = sum(w * t for w, t in zip(weights, terms)) / sum(weights)
+    assert model._soft(pictures, TEXT)(logits, labels, proposals).item() == pytest.approx(expected, rel=1e-4)
     assert student("unbiased_teacher")._focal(logits, labels, proposals) == focal_loss(logits, labels)
 
 
