@@ -27,11 +27,12 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     ResNet-50; or a model of the hub as OWNER/NAME, as transformers caches it. The last two are fetched where they
     are not there yet and the machine is not offline (HF_HUB_OFFLINE).
 
-    Raises UserError saying what is wanted, its usual name and size, and the config key that points at it.
+    Raises UserError saying what is wanted, its usual name and size, and the config key (or the flag) that points at it.
     """
     if Path(value).exists():
         return Path(value)
     said = f"; usually {usual}" if usual else ""
+    pointer = key if key.startswith("--") else f"the config key {key}"
     try:
         if _TORCHVISION_NAME.match(value):
             return _torchvision(value)
@@ -41,9 +42,9 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{key}: {value} is neither here nor could it be fetched ({reason}){said}; fetch it where there is a network "
-            f"and point the config key {key} at the file"
+            f"and point {pointer} at the file"
         ) from error
-    raise UserError(f"{key}: {value} is not there{said}; point the config key {key} at it")
+    raise UserError(f"{key}: {value} is not there{said}; point {pointer} at it")
 
 
 def _hub(name: str) -> Path:
