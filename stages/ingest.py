@@ -19,10 +19,9 @@ STAGE = Stage(
 def run(job) -> None:
     from contextlib import ExitStack
 
-    from sources.readers import load_reader
-
     from pipeline.spill import Spill
     from sources.part import Fault, SourceError
+    from sources.readers import load_reader
     from structures.progress import progress
 
     parts, listed = {}, {}
