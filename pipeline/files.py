@@ -27,11 +27,12 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     ResNet-50; or a model of the hub as OWNER/NAME, as transformers caches it. The last two are fetched where they
     are not there yet and the machine is not offline (HF_HUB_OFFLINE).
 
-    Raises UserError saying what is wanted, its usual name and size, and the config key that points at it.
+    Raises UserError saying what is wanted, its usual name and size, and the config key (or the flag) that points at it.
     """
     if Path(value).exists():
         return Path(value)
     hint = f"; usually {usual}" if usual else ""
+    pointer = key if key.startswith("--") else f"the config key {key}"
     try:
         if _TORCHVISION_NAME.match(value):
             return _torchvision(value)
@@ -40,10 +41,10 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     except Exception as error:  # whatever the network, the hub or the disk says
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{key}: {value} is neither here nor could it be fetched ({reason}){hint}; fetch it where there is a "
-            f"network and point the config key {key} at the file"
+            f"{key}: {value} is neither here nor could it be fetched ({reason}){hint}; fetch it where there is a network "
+            f"and point {pointer} at the file"
         ) from error
-    raise UserError(f"{key}: {value} is not there{hint}; point the config key {key} at it")
+    raise UserError(f"{key}: {value} is not there{hint}; point {pointer} at it")
 
 
 def _hub(name: str) -> Path:

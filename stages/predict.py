@@ -4,8 +4,8 @@
         --classes "umbrella, dragon fruit"
 
 Writes an overlay of each picture and predictions.json (COCO's format, with scores) into the folder --out. The names are
-embedded by the model that the detector was trained with, which its checkpoint names; --text-weights says where its
-weights lie if they have moved.
+embedded by the model that the detector was trained with, which its checkpoint names; --text-weights and --text-tokens say
+where its files lie if they have moved.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.files import find_file
+from pipeline.files import TOKENS, find_file
 from pipeline.logs import message
 from pipeline.parameters import model_options
 from structures.errors import UserError
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--text-weights", help="the text embedder's weights, where the checkpoint's own path does not lead"
     )
+    parser.add_argument("--text-tokens", help="the same of its vocab.txt, where it has one")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default %(default)s")
     args = parser.parse_args()
@@ -64,13 +65,17 @@ def predict(args: argparse.Namespace) -> None:
         raise UserError("--classes names nothing; wanted names divided by commas")
     torch.set_num_threads(args.threads)
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros((), device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
     tensors, settings = read_safetensors(args.weights)
     if not {"detector", "text_embedder"} <= settings.keys():
         raise UserError(
             f"{args.weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, "
             "finetune_detector, train_teacher or train_student"
         )
-    text = _name_vectors(settings["text_embedder"], args.text_weights, names).to(device)
+    text = _name_vectors(settings["text_embedder"], names, args.text_weights, args.text_tokens).to(device)
     if text.shape[1] != settings["detector"]["dimension"]:
         raise UserError(
             f"the detector knows text embeddings of {settings['detector']['dimension']} numbers, its text embedder "
@@ -106,15 +111,15 @@ def predict(args: argparse.Namespace) -> None:
     print(f"{len(detections)} objects in {len(images)} pictures: {args.out / 'predictions.json'}, {args.out}/*.png")
 
 
-def _name_vectors(section: dict, weights: str | None, names: list[str]):
-    """[names, dimension] text embeddings by the section text_embedder of a checkpoint."""
+def _name_vectors(section: dict, names: list[str], weights: str | None, tokens: str | None):
+    """[names, dimension] text embeddings by the section text_embedder of a checkpoint; its files, where they have moved."""
     from models.vision_language.interface import load_text_embedder
     from models.vision_language.prompts import name_vectors
 
-    usual_file = "the weights that the detector was trained with"
-    path = find_file(weights or section["weights"], "--text-weights", usual_file)
-    tokens = find_file(section["tokens"], "text_embedder.tokens") if section["tokens"] else None
-    embed = load_text_embedder(**model_options(section, path, tokens))
+    weights, tokens = weights or section["weights"], tokens or section["tokens"]
+    weights_file = find_file(weights, "--text-weights", "the weights that the detector was trained with")
+    tokens_file = find_file(tokens, "--text-tokens", TOKENS) if tokens else None
+    embed = load_text_embedder(**model_options(section, weights_file, tokens_file))
     return name_vectors(embed, names, section["prompts"])
 
 

@@ -1,13 +1,18 @@
 """predict: any names on any pictures."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from pycocotools.coco import COCO
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from pipeline.job import read_safetensors
 from tests.conftest import ROOT
 
 
@@ -73,4 +78,28 @@ def test_mistakes_are_one_line(miniature, tmp_path):
         "gone.pth",
         check=False,
     )
-    assert "gone.pth is not there" in output and "--text-weights" in output
+    assert "gone.pth is not there" in output and "point --text-weights at it" in output
+    output = predict(
+        miniature, "--weights", weights, "--images", scene, "--classes", "cat", "--device", "abacus", check=False
+    )
+    assert "predict: --device abacus" in output
+
+
+def test_the_text_embedders_files_may_have_moved(miniature, tmp_path):
+    weights = miniature.run / "train_detector" / "all.safetensors"
+    tensors, settings = read_safetensors(weights)
+    at = Path(settings["text_embedder"]["weights"])
+    settings["text_embedder"] |= {"weights": str(tmp_path / "gone.safetensors"), "tokens": str(tmp_path / "gone.txt")}
+    moved = tmp_path / "moved.safetensors"
+    save_file(tensors, str(moved), {"cap2mask": json.dumps(settings)})
+    with safe_open(at, framework="pt") as file:
+        words = json.loads(file.metadata()["cap2mask"])["vocabulary"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    scene = next((miniature.folder / "data" / "toy" / "val").glob("*.jpg"))
+    asked = ("--images", scene, "--classes", "cat", "--score", 0, "--out")
+    output = predict(miniature, "--weights", moved, *asked, tmp_path / "a", "--text-weights", at, check=False)
+    assert "gone.txt is not there" in output and "point --text-tokens at it" in output
+    found = ("--text-weights", at, "--text-tokens", tmp_path / "vocab.txt")
+    predict(miniature, "--weights", moved, *asked, tmp_path / "a", *found)
+    predict(miniature, "--weights", weights, *asked, tmp_path / "b")
+    assert (tmp_path / "a" / "predictions.json").read_text() == (tmp_path / "b" / "predictions.json").read_text()
