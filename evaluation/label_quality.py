@@ -18,7 +18,8 @@ def best_iou(segmentation: dict, segmentations: Sequence[dict]) -> float:
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     """Spearman's, of two columns of numbers, ties at their mean rank; 0 where one is constant or shorter than two."""
-    value = pd.DataFrame({"a": np.asarray(a), "b": np.asarray(b)}).corr(method="spearman").loc["a", "b"]
+    ranks = pd.DataFrame({"a": np.asarray(a), "b": np.asarray(b)}).rank()
+    value = ranks["a"].corr(ranks["b"]) if len(ranks) > 1 else 0.0
     return float(value) if np.isfinite(value) else 0.0
 
 

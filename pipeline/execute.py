@@ -144,18 +144,25 @@ def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, lis
     for artifact in artifacts:
         producing_run = config["producing_runs"].get(producer(artifact)[0], config["run"])
         manifests[artifact] = Run(data, producing_run).manifests_of(artifact, shard, parts)
-    _check_images(manifests)
+    _check_images(manifests, config["shards"])
     return {artifact: outputs_among(of_artifact, artifact, shard) for artifact, of_artifact in manifests.items()}
 
 
-def _check_images(manifests: dict[str, list[Manifest]]) -> None:
-    """Refuse what was made of other pictures than this run's (a folder of runs put together by hand, say).
+def _check_images(manifests: dict[str, list[Manifest]], shards: int) -> None:
+    """Refuse a run of another number of shards, of which a part would be read, and what was made of other pictures than
+    this run's (a folder of runs put together by hand, say).
 
     manifests: of each artifact that is read; without images among them there is nothing to compare with.
     """
     if "images" not in manifests:
         return
-    known = {output.digest for output in outputs_among(manifests["images"], "images", "all")}
+    images = outputs_among(manifests["images"], "images", "all")
+    if len(images) != shards:
+        raise UserError(
+            f"the run's images are in {len(images)} shards, the configuration says {shards} (config key shards): name with "
+            "--configfile what the run was made with"
+        )
+    known = {output.digest for output in images}
     for artifact, of_artifact in manifests.items():
         for manifest in of_artifact:
             read = {digest for row in manifest.inputs if row["artifact"] == "images" for digest in row["digests"]}

@@ -42,6 +42,15 @@ def test_rank_correlation_of_distinct_values_is_spearmans_formula():
         assert rank_correlation(np.exp(a), b**3) == pytest.approx(closed_form)  # ranks alone count
 
 
+def test_rank_correlation_keeps_its_last_digit():
+    """pandas' method "spearman" sums in another order."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.random(40).round(1), rng.random(40)
+        ranks = [pd.Series(values).rank() for values in (a, b)]
+        assert rank_correlation(a, b) == ranks[0].corr(ranks[1])
+
+
 def test_rank_correlation_gives_ties_their_mean_rank():
     rng = np.random.default_rng(1)
     a, b = rng.integers(0, 4, 60), rng.integers(0, 4, 60)

@@ -11,7 +11,9 @@ import pytest
 from pipeline.config import checked
 from pipeline.execute import Action, execute
 from pipeline.registry import stages
-from store.manifest import Output, Run
+from store.blobs import write_atomically
+from store.manifest import Manifest, Output, Run
+from structures.errors import UserError
 
 STAGE = replace(stages()["pretrain_backbone"], gpu=0)
 
@@ -64,3 +66,19 @@ def test_shards_are_known_by_their_content_alone():
         return Action(stages()["selective_search"], {}, shard, {}, None, "code", {"images": images}, {}).key
 
     assert key("0") == key("1")
+
+
+def test_a_part_of_a_runs_shards_is_not_taken_for_all(tmp_path):
+    """The configuration says one shard, the run has two."""
+    run = Run(tmp_path, "r")
+    inputs = {
+        "images": ("ingest", "all", "01"),
+        "categories": ("categories", "all", ()),
+        "pseudo_masks": ("segment", "0", "0"),
+    }
+    for artifact, (stage, shard, files) in inputs.items():
+        outputs = [Output(path=f"{artifact}/{name}.parquet", digest=artifact + name, bytes=1) for name in files]
+        manifest = Manifest(stage=stage, shard=shard, key="k", fingerprint="f", seed=None, params={}, outputs=outputs)
+        write_atomically(run.manifest_path(stage, shard), manifest.to_json())
+    with pytest.raises(UserError, match="images are in 2 shards, the configuration says 1"):
+        execute(stages()["pseudo_labels"], None, asked(tmp_path))
