@@ -30,7 +30,12 @@ def stage_arguments(stage: Stage) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--configfile", type=Path, help="default config/config.yaml")
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        help="several are laid over each other, as by snakemake (default: config/config.yaml)",
+    )
     parser.add_argument("--run", help="name of the run (default: the config's)")
     parser.add_argument(
         "--into",
@@ -57,7 +62,9 @@ def stage_arguments(stage: Stage) -> argparse.Namespace:
     args = parser.parse_args()
     if not args.configfile:
         folder = os.environ.get(CONFIG_VARIABLE)
-        args.configfile = Path(folder, f"{args.run}.json") if folder and args.run else ROOT / "config" / "config.yaml"
+        here = Path("config", "config.yaml")
+        usual = here if here.exists() else ROOT / here
+        args.configfile = [Path(folder, f"{args.run}.json") if folder and args.run else usual]
     args.config = _settings(args, stage)
     return args
 
@@ -95,7 +102,7 @@ def _leaves(path: tuple[str, ...], rules: dict) -> Iterator[tuple[tuple[str, ...
 def _settings(args: argparse.Namespace, stage: Stage) -> dict:
     """The configuration file, and the flags over it."""
     try:
-        config = load(args.configfile)
+        config = load(*args.configfile)
         given = {name[2:]: value for name, value in vars(args).items() if name.startswith("p:") and value is not None}
         for path, value in given.items():
             *above, last = path.split(".")

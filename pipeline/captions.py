@@ -1,4 +1,4 @@
-"""Something looked for in every caption of a run, in partitions that Dask works on: on this machine's cores, or on a
+"""What a function finds in every caption of a run, in partitions that Dask works on: on this machine's cores, or on a
 cluster whose scheduler is named. Memory is bounded by a few partitions."""
 
 from collections.abc import Callable, Iterator
@@ -32,9 +32,9 @@ def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: s
     if not files:
         return
     rows = dd.read_parquet(files, columns=["image_id", "caption_id", "text"], split_row_groups=GROUPS)
-    look = dask.delayed(_look, pure=True)
+    mentions = dask.delayed(_mentions, pure=True)
     shared = dask.delayed(find)
-    tasks = [look(part, shared) for part in rows.to_delayed()]
+    tasks = [mentions(part, shared) for part in rows.to_delayed()]
     with _workers(scheduler, job.threads, len(tasks)) as (window, options):
         bar = progress(range(0, len(tasks), window), description=description, unit="partition group")
         for first in bar:
@@ -61,7 +61,7 @@ def _workers(scheduler: str, threads: int, tasks: int):
         yield 2 * threads, {"scheduler": "processes", "num_workers": threads}
 
 
-def _look(captions: pd.DataFrame, find: Callable) -> pa.Table:
+def _mentions(captions: pd.DataFrame, find: Callable) -> pa.Table:
     rows = []
     for caption in zip(captions.image_id, captions.caption_id, captions.text):
         mentions = [(m.category, m.surface, m.start, m.end, m.count) for m in find(caption[2])]

@@ -139,9 +139,19 @@ def read_yaml(file: Path, kind: type, remedy: str = ""):
     return content
 
 
-def load(path: Path) -> dict:
-    """A configuration file, checked. Raises ConfigError where it is missing, no YAML, or wrong."""
-    config = read_yaml(path, dict, "; name another with --configfile")
-    if config is None:
-        raise ConfigError(f"{path} holds no keys")
-    return checked(config)
+def load(path: Path, *overlays: Path) -> dict:
+    """A configuration file with others laid over it, section by section, checked.
+
+    Raises ConfigError where one is missing, no YAML, or the whole is wrong.
+    """
+    contents = []
+    for file in (path, *overlays):
+        contents.append(read_yaml(file, dict, "; name another with --configfile"))
+        if contents[-1] is None:
+            raise ConfigError(f"{file} holds no keys")
+    if overlays:
+        from snakemake.utils import update_config  # here: half a second, which one file does without
+
+        for overlay in contents[1:]:
+            update_config(contents[0], overlay)
+    return checked(contents[0])

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pipeline.config import section_schema
 from pipeline.parameters import Parameter, file_parameters, file_path
 from pipeline.stage import Stage
 from store.blobs import file_digest
 from structures.errors import UserError
 from structures.progress import progress
 
-TOKENS = "vocab.txt of bert-base-uncased, 232 kB"
 _SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
 _TORCHVISION_NAME = re.compile(r"^IMAGENET1K_V\d$")
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
@@ -109,11 +109,11 @@ def missing_files(stages: Iterable[Stage], config: dict) -> list[str]:
             except UserError as error:
                 faults.setdefault(f"{parameter.value} {parameter.key.rsplit('.', 1)[-1]}", str(error))
                 continue
-            section = config[parameter.key.split(".")[0]]
-            lacks_tokens = isinstance(section, dict) and section.get("tokens") == ""
+            name = parameter.key.split(".")[0]
+            lacks_tokens = isinstance(config[name], dict) and config[name].get("tokens") == ""
             if lacks_tokens and path.suffix in (".pth", ".pt"):
-                key = parameter.key.replace(".weights", ".tokens")
-                faults.setdefault("tokens", f"{key}: {path} holds no word pieces; wanted is {TOKENS}")
+                usual = section_schema(name)["properties"]["tokens"]["file"]
+                faults.setdefault("tokens", f"{name}.tokens: {path} holds no word pieces; wanted is {usual}")
     return list(faults.values())
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pipeline.parameters import model_options, records, sections
 from pipeline.prefetch import prefetch
 from schemas.tables import CURVE, REJECTS, TABLES
-from sources.images import ImageError, read_image
+from sources.images import ImageError, picture_or_fault
 from store.blobs import Blobs, canonical_json
 from store.join import join_by_image
 from store.manifest import Output
@@ -297,10 +297,7 @@ class Job:
 
 def _prepared(root: Path, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
     """An item and what is made of its picture, or the ImageError that says why there is none."""
-    try:
-        return item, prepare(read_image(root, item[0]["path"]), *item)
-    except ImageError as error:
-        return item, error
+    return item, picture_or_fault(root, item[0]["path"], lambda picture: prepare(picture, *item))
 
 
 def read_safetensors(path: Path) -> tuple[dict, dict]:

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.files import TOKENS, find_file
+from pipeline.files import find_file
 from pipeline.logs import message
 from pipeline.parameters import model_options
 from structures.errors import UserError
@@ -70,7 +70,9 @@ def predict(args: argparse.Namespace) -> None:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
     tensors, settings = read_safetensors(args.weights)
-    if not {"detector", "text_embedder"} <= settings.keys():
+    if "detector" in settings and "text_embedder" not in settings:
+        raise UserError(f"{args.weights} does not say how names become vectors: train it again with this version")
+    if "detector" not in settings:
         raise UserError(
             f"{args.weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, "
             "finetune_detector, train_teacher or train_student"
@@ -118,7 +120,9 @@ def _name_vectors(section: dict, names: list[str], weights: str | None, tokens: 
 
     weights, tokens = weights or section["weights"], tokens or section["tokens"]
     weights_file = find_file(weights, "--text-weights", "the weights that the detector was trained with")
-    tokens_file = find_file(tokens, "--text-tokens", TOKENS) if tokens else None
+    tokens_file = (
+        find_file(tokens, "--text-tokens", "the vocab.txt that the detector was trained with") if tokens else None
+    )
     embed = load_text_embedder(**model_options(section, weights_file, tokens_file))
     return name_vectors(embed, names, section["prompts"])
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.config import ConfigError, checked, schema
+from pipeline.config import ConfigError, checked, load, schema
 
 
 def test_every_parameter_has_type_default_and_the_papers_values_stand():
@@ -41,3 +41,13 @@ def test_a_number_may_have_an_exponent_without_a_point(written):
 def test_an_unknown_key_that_another_section_has_is_looked_for_there_first(section, key, told):
     with pytest.raises(ConfigError, match=re.escape(f"unknown key {section}.{key}: {told}")):
         checked({"run": "r", "root": "d", section: {key: 1}})
+
+
+def test_overlays_are_laid_over_section_by_section(tmp_path):
+    (tmp_path / "one.yaml").write_text("run: r\nroot: d\ngradcam: {iterations: 2, batch: 5}\nshards: 4\n")
+    (tmp_path / "two.yaml").write_text("gradcam: {iterations: 1}\n")
+    config = load(tmp_path / "one.yaml", tmp_path / "two.yaml")
+    assert config["gradcam"]["iterations"] == 1 and config["gradcam"]["batch"] == 5 and config["shards"] == 4
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    with pytest.raises(ConfigError, match=r"empty\.yaml holds no keys"):
+        load(tmp_path / "one.yaml", tmp_path / "empty.yaml")
