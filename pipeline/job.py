@@ -17,15 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.checkpoint import read_safetensors
 from pipeline.parameters import model_options, records, sections
 from pipeline.prefetch import prefetch
 from schemas.tables import CURVE, REJECTS, TABLES
-from sources.images import ImageError, picture_or_fault
-from store.blobs import Blobs, canonical_json
+from sources.images import ImageError, read_image
+from store.blobs import Blobs
 from store.join import join_by_image
 from store.manifest import Output
 from store.parquet import TableWriter, read_rows
-from structures.errors import UserError
 from structures.progress import progress
 from training import processes
 
@@ -297,19 +297,10 @@ class Job:
 
 def _prepared(root: Path, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
     """An item and what is made of its picture, or the ImageError that says why there is none."""
-    return item, picture_or_fault(root, item[0]["path"], lambda picture: prepare(picture, *item))
-
-
-def read_safetensors(path: Path) -> tuple[dict, dict]:
-    """Tensors and settings of a safetensors file that a stage wrote. Raises UserError where it is none."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {}).get("cap2mask", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, settings
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no safetensors file: {error}") from error
+        return item, prepare(read_image(root, item[0]["path"]), *item)
+    except ImageError as error:
+        return item, error
 
 
 def _namespace(value):

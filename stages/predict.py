@@ -55,7 +55,7 @@ def predict(args: argparse.Namespace) -> None:
     from evaluation.drawing import draw_detections, encode_png
     from models.detector.detections import detection_rows
     from models.detector.mask_rcnn import load_detector
-    from pipeline.job import read_safetensors
+    from pipeline.checkpoint import read_safetensors
     from sources.coco import instances_json
     from sources.images import ImageError, decode_image
     from structures.progress import progress

@@ -28,7 +28,7 @@ def run(job) -> None:
     from models.xpm.equations import NOISE_CEILING, NOISE_FLOOR
     from models.xpm.self_training import SELF_TRAINED, SelfTrained
     from models.xpm.student import RobustStudent
-    from pipeline.job import read_safetensors
+    from pipeline.checkpoint import read_safetensors
     from structures.rows import group_by_image
     from training.detector import train_detector
     from training.processes import all_reduce_min

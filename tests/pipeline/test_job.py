@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.checkpoint import read_safetensors
 from pipeline.config import checked
 from pipeline.execute import Action
-from pipeline.job import Job, read_safetensors
+from pipeline.job import Job
 from pipeline.registry import stages
 from store.blobs import Blobs
 

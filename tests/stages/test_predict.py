@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from pipeline.job import read_safetensors
+from pipeline.checkpoint import read_safetensors
 from tests.conftest import ROOT
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco_mask
 
-from pipeline.job import read_safetensors
+from pipeline.checkpoint import read_safetensors
 from store.blobs import Blobs
 
 

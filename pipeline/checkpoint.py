@@ -1,0 +1,29 @@
+"""Checkpoints: safetensors files whose metadata hold the settings that the weights were trained with."""
+
+import json
+from pathlib import Path
+
+from store.blobs import canonical_json
+from structures.errors import UserError
+
+_KEY = "cap2mask"  # one entry: safetensors writes several in an order that changes from run to run
+
+
+def write_safetensors(path: Path, tensors: dict, settings: dict) -> None:
+    """Write named tensors, shared ones twice, and settings, which JSON can hold; equal ones give equal bytes."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
+    save_file(plain, str(path), {_KEY: canonical_json(settings)})
+
+
+def read_safetensors(path: Path) -> tuple[dict, dict]:
+    """Tensors and settings of a file that a stage wrote. Raises UserError where it is none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            settings = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, settings
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no safetensors file: {error}") from error
