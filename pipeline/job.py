@@ -234,17 +234,9 @@ class Job:
             self._keep(draft, f"{table}/{shard or self.shard}.parquet", writer.rows)
 
     def save_checkpoint(self, tensors: dict, settings: dict) -> None:
-        """Write the stage's safetensors checkpoint; shared tensors are stored twice. What the stage records of the
-        configuration goes into its settings.
-
-        settings travel as one JSON text, for safetensors writes several entries in an order that changes from run to
-        run.
-        """
-        from safetensors.torch import save_file
-
+        """Write the stage's checkpoint. What the stage records of the configuration goes into its settings."""
         with self.file(f"{self.stage}/all.safetensors") as draft:
-            plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
-            save_file(plain, str(draft), {"cap2mask": canonical_json(settings | self.records)})
+            write_safetensors(draft, tensors, settings | self.records)
 
     def save_curve(self, curve: list[dict]) -> None:
         """Write a training curve (step, name, value)."""
