@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.checkpoint import read_safetensors
+from pipeline.checkpoint import read_safetensors, write_safetensors
 from pipeline.parameters import model_options, records, sections
 from pipeline.prefetch import prefetch
 from schemas.tables import CURVE, REJECTS, TABLES
