@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import runpy
 import shutil
 import subprocess
@@ -69,7 +70,11 @@ MINIATURE = {
     "detectors": ["train_detector", "finetune_detector", "train_teacher", "train_student"],
     "pretrain_captions": {"steps": 2, "batch": 2, "lr": 0.001, "warmup": 0},
     "train_teacher": {"steps": 3, "batch": 2, "lr": 0.001, "warmup": 0},
-    "student_labels": {"labels": "both", "both": {"agreement_iou": 0.1}, "corrupted_fraction": 0.4},  # few agree by more
+    "student_labels": {
+        "labels": "both",
+        "both": {"agreement_iou": 0.1},
+        "corrupted_fraction": 0.4,
+    },  # few agree by more
     "train_student": {"steps": 3, "batch": 2, "lr": 0.0003, "warmup": 0, "robust": {"eta_steps": 2}},
     "detect": {"score_threshold": 0.0, "max_detections": 5},
     "evaluate_labels": {"scores": ["itm"], "batch": 16},
@@ -144,12 +149,24 @@ class Project:
         return text
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items) -> None:
-    """Tests of the miniature go to one process, so that it is made once."""
+def pytest_addoption(parser) -> None:
+    parser.addoption("--sample", type=int, help="run so many of the chosen tests")
+    parser.addoption("--sample-seed", default="", help="any text, a commit say, that decides which")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before xdist reads the marks; the sample, after -m and -k have chosen
+def pytest_collection_modifyitems(config, items):
+    """Tests of the miniature go to one process, so that it is made once; --sample keeps some of the tests."""
     for item in items:
         if "miniature" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("miniature"))
+    result = yield
+    size = config.getoption("sample")
+    if size is not None and size < len(items):
+        kept = {*random.Random(config.getoption("sample_seed")).sample(range(len(items)), size)}
+        config.hook.pytest_deselected(items=[item for i, item in enumerate(items) if i not in kept])
+        items[:] = [item for i, item in enumerate(items) if i in kept]
+    return result
 
 
 @pytest.fixture(scope="session")
