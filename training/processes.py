@@ -80,12 +80,14 @@ def all_reduce_min(value: float) -> float:
     return float(least)
 
 
-def batch_share(batch: int, accumulate: int) -> int:
-    """Items that a process takes at once of a step's batch. Raises UserError where it can't be split evenly."""
-    share, rest = divmod(batch, get_world_size() * accumulate)
+def batch_share(batch: int, accumulate: int, processes: int | None = None) -> int:
+    """Items that each of `processes` (those that train together) takes at once of a step's batch. Raises UserError where
+    it can't be split evenly."""
+    processes = processes or get_world_size()
+    share, rest = divmod(batch, processes * accumulate)
     if rest:
         raise UserError(
-            f"a batch of {batch} can't be split over {get_world_size()} processes, {accumulate} times each: "
+            f"a batch of {batch} can't be split over {processes} processes, {accumulate} times each: "
             "change batch or accumulate"
         )
     return share

@@ -17,7 +17,7 @@ from models.vision_language.interface import VisionLanguageModel
 from models.vision_language.tokens import encode, tokens_of_span
 from structures.batches import batches
 
-PARTS = 4  # in which the pictures of a batch are encoded: a batch of pairs has fewer pictures
+_PARTS = 4  # in which a processor encodes the pictures of a batch: a batch of pairs has fewer; a GPU is fuller with all
 
 
 class Grounder:
@@ -45,6 +45,7 @@ class Grounder:
     ):
         self.model, self.tokenizer, self.device, self.batch = model.to(device), tokenizer, device, batch
         self._by_image = masking == "image"
+        self._chunk = batch if device.startswith("cuda") else max(1, batch // _PARTS)
         self._layers, self._score, self._iterations, self._threshold = tuple(layers), score, iterations, threshold
 
     def tokens(self, pair: Pair) -> Tensor | None:
@@ -83,7 +84,7 @@ class Grounder:
                 iterations=self._iterations,
                 threshold=self._threshold,
                 together=self._by_image,
-                chunk=max(1, self.batch // PARTS),
+                chunk=self._chunk,
             )
             for (pair, _), pair_maps, pair_logits in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
                 yield pair, pair_maps, pair_logits
