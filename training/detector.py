@@ -45,7 +45,7 @@ def train_detector(
     network = data_parallel(model)
 
     def take_step(step: int, part: int = 0) -> dict[str, torch.Tensor]:
-        torch.manual_seed(step_seed(seed, step, get_rank() * accumulate + part))
+        torch.manual_seed(step_seed(seed, step, part * get_world_size() + get_rank()))
         batch = batches(step)
         images = [float_on(device, picture) for picture, _ in batch]
         targets = [{key: value.to(device, non_blocking=True) for key, value in target.items()} for _, target in batch]
