@@ -109,7 +109,7 @@ def test_two_processes_learn_what_one_learns_from_as_many_parts(partly_annotated
     pd.testing.assert_series_equal(two, one, rtol=1e-4, atol=1e-4)
     assert weights_of_two.keys() == weights_of_one.keys()
     apart = {
-        key: float((weights_of_two[key] - weights_of_one[key]).abs().max())
+        key: float((weights_of_two[key].float() - weights_of_one[key].float()).abs().max())
         for key in weights_of_one
         if not key.endswith(PRIVATE)
     }
