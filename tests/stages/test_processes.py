@@ -101,11 +101,12 @@ def test_two_processes_learn_what_one_learns_from_as_many_parts(partly_annotated
         settings["strategy"] = strategy
         flags += ["--strategy", strategy]
     if strategy in ("soft_teacher", "unbiased_teacher"):  # the miniature's teacher is sure of nothing
-        settings[strategy] = {"confidence_threshold": 0.2}
-        flags += [f"--{strategy.replace('_', '-')}.confidence-threshold", "0.2"]
+        settings[strategy] = {"confidence_threshold": 0.02}
+        flags += [f"--{strategy.replace('_', '-')}.confidence-threshold", "0.02"]
     on_two_processes(project, name, settings)
     two = curve(project, "mini", name)
     project.stage(name, "--run", "mini", "--into", "alone", *flags, "--recompute")
     one = curve(project, "alone", name)
     assert list(two.index) == list(one.index) and two.notna().all()
-    pd.testing.assert_series_equal(two, one, rtol=1e-4, atol=1e-4)
+    assert "labels" not in one.index.unique("name") or one[:, "labels"].min() > 0, "what the moving average sees counts"
+    pd.testing.assert_series_equal(two, one, rtol=1e-5, atol=1e-6)
