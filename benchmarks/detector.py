@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from benchmarks.measure import RUNS, Row, interleaved
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
@@ -34,21 +35,19 @@ def _batch(count: int, device: str) -> tuple[list[torch.Tensor], list[dict]]:
 
 
 def train_detector(device: str) -> list[Row]:
-    """The row, in fp32 and, on a GPU, with autocast; the loader's wait is measured on drawn scenes."""
+    """The row, in fp32 and, on a GPU, with autocast; the loader's wait is measured on drawn scenes.
+
+    Both train what torchvision's reference trains: the last three layers of a backbone whose normalisation is frozen.
+    """
     count, small = (8, 800) if device == "cuda" else (1, 480)
     images, targets = _batch(count, device)
     torch.manual_seed(0)
-    ours = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=small, max_size=1333).to(device)
+    sizes = {"min_size": small, "max_size": 1333}
+    ours = OpenVocabularyMaskRCNN(backbone="resnet50", trainable_layers=3, dimension=512, **sizes).to(device)
     ours = ours.to(memory_format=torch.channels_last).train()
     ours.set_vocabulary(F.normalize(torch.randn(NAMES, 512, generator=torch.Generator().manual_seed(1)), dim=1))
-    theirs = maskrcnn_resnet50_fpn(
-        weights=None,
-        weights_backbone=None,
-        num_classes=1 + NAMES,
-        min_size=small,
-        max_size=1333,
-    )
-    theirs = theirs.to(device).train()
+    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=3)
+    theirs = MaskRCNN(backbone, num_classes=1 + NAMES, **sizes).to(device).train()
     optimizers = {model: make_optimizer("sgd", model, lr=1e-4, weight_decay=1e-4) for model in (ours, theirs)}
     first_losses: dict[str, float] = {}
 

@@ -15,6 +15,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from structures.errors import UserError
 
 SMALL_WIDTHS = (32, 64, 128, 256)
+LAYERS = 5  # of every backbone: the stem and four stages
 
 
 class BackboneError(UserError):
@@ -70,33 +71,46 @@ class SmallClassifier(nn.Module):
 
 
 def build_backbone(
-    name: str, weights: dict[str, Tensor] | None = None, *, frozen: bool
+    name: str, weights: dict[str, Tensor] | None = None, *, frozen: bool, trainable_layers: int = LAYERS
 ) -> tuple[nn.Module, tuple[int, ...], tuple[int, ...]]:
     """A backbone ("small" or "resnet50"), its channels and its strides.
 
     weights: a state dict of SmallBackbone, or of torchvision's resnet50 (a classifier's `fc` is passed over); None
-    starts from nothing. frozen: normalise by stored statistics, right for all weights that were trained. Raises
+    starts from nothing. frozen: normalise by stored statistics, right for all weights that were trained.
+    trainable_layers: so many of the LAYERS learn, from the last one back, as torchvision counts them. Raises
     BackboneError where the weights don't fit.
     """
     if name == "small":
         network = SmallBackbone(FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
         _load(network, name, weights)
+        _hold([network.stem, *network.stages], trainable_layers)
         return network, SMALL_WIDTHS, (2, 4, 8, 16)
     maps = {f"layer{i}": str(i - 1) for i in range(1, 5)}
-    return create_feature_extractor(_resnet50(weights, frozen), maps), (256, 512, 1024, 2048), (4, 8, 16, 32)
+    network = _resnet50(weights, frozen, trainable_layers)
+    return create_feature_extractor(network, maps), (256, 512, 1024, 2048), (4, 8, 16, 32)
 
 
-def build_c4(weights: dict[str, Tensor] | None = None, *, frozen: bool) -> tuple[nn.Module, nn.Module]:
+def build_c4(
+    weights: dict[str, Tensor] | None = None, *, frozen: bool, trainable_layers: int = LAYERS
+) -> tuple[nn.Module, nn.Module]:
     """ResNet-50 cut after its fourth stage (C4): a body whose map "0" has 1,024 channels at stride 16, and the fifth
-    stage, 1,024 to 2,048 channels at half the size. weights, frozen, errors: as build_backbone."""
-    network = _resnet50(weights, frozen)
+    stage, 1,024 to 2,048 channels at half the size. Arguments and errors: as build_backbone."""
+    network = _resnet50(weights, frozen, trainable_layers)
     return create_feature_extractor(network, {"layer3": "0"}), network.layer4
 
 
-def _resnet50(weights: dict[str, Tensor] | None, frozen: bool) -> nn.Module:
+def _resnet50(weights: dict[str, Tensor] | None, frozen: bool, trainable_layers: int) -> nn.Module:
     network = torchvision.models.resnet50(weights=None, norm_layer=FrozenBatchNorm2d if frozen else nn.BatchNorm2d)
     _load(network, "resnet50", weights)
+    stem = nn.ModuleList([network.conv1, network.bn1])
+    _hold([stem, network.layer1, network.layer2, network.layer3, network.layer4], trainable_layers)
     return network
+
+
+def _hold(layers: list[nn.Module], trainable_layers: int) -> None:
+    """Keep all but the last so many layers as they are."""
+    for layer in layers[: LAYERS - trainable_layers]:
+        layer.requires_grad_(False)
 
 
 def _load(network: nn.Module, name: str, weights: dict[str, Tensor] | None) -> None:
@@ -115,12 +129,17 @@ def _load(network: nn.Module, name: str, weights: dict[str, Tensor] | None) -> N
         raise BackboneError(f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)")
 
 
-def read_backbone_weights(path) -> dict[str, Tensor] | None:
+def read_backbone_weights(path, trainable_layers: int = LAYERS) -> dict[str, Tensor] | None:
     """The tensors of a .safetensors or .pth file; None without one. Raises BackboneError where it can't be read without
-    running code."""
+    running code, and where without a file not all layers are to learn."""
     from safetensors.torch import load_file
 
     if path is None:
+        if trainable_layers < LAYERS:
+            raise BackboneError(
+                f"without weights there is nothing for {LAYERS - trainable_layers} layers of the backbone to keep: "
+                f"name weights, or set trainable_layers to {LAYERS}"
+            )
         return None
     try:
         if str(path).endswith(".safetensors"):

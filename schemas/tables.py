@@ -214,6 +214,15 @@ TABLES: dict[str, Table] = {
         ),
         per="run",
     ),
+    "background_embedding": Table(
+        "embed_text",
+        ("description",),
+        _schema(
+            ("description", pa.string(), "what describes the background"),
+            ("vector", pa.list_(pa.float32()), "its text embedding, unit length"),
+        ),
+        per="run",
+    ),
     "detections": Table(
         "detect",
         ("detector", "image_id", "vocabulary", "rank"),

@@ -40,10 +40,10 @@ def run(job) -> None:
     if not data:
         raise UserError("no caption names anything: there is nothing to learn from; set pretrain_captions.steps to 0")
     torch.manual_seed(job.seed)
-    names = ("backbone", "min_size", "max_size", "similarity", "temperature")
+    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
     settings = {name: getattr(network, name) for name in names}
     settings |= {"dimension": len(rows[0]["vector"]), "background": "zero"}
-    weights = read_backbone_weights(job.files.get("teacher_network.weights"))
+    weights = read_backbone_weights(job.files.get("teacher_network.weights"), network.trainable_layers)
     model = CaptionGroundedMaskRCNN(weights=weights, frozen=weights is not None, **settings)
     model.to(job.device).train()
     model.set_vocabulary(text_vectors(rows, job.device))

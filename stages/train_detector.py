@@ -1,10 +1,15 @@
 """Train the open-vocabulary Mask R-CNN on pseudo-labels alone (OVIS, Eq. 8)."""
 
-from pipeline.stage import Stage
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="train_detector",
-    reads=("images", "pseudo_labels", "embeddings"),
+    reads=(
+        "images",
+        "pseudo_labels",
+        "embeddings",
+        Input("background_embedding", when=lambda config: config["train_detector"]["background"] == "text"),
+    ),
     writes=("train_detector",),
     shares=("optimizer", "training"),
     records=("text_embedder",),
@@ -39,10 +44,14 @@ def run(job) -> None:
     if not annotations:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)
-    settings = {"backbone": p.backbone, "dimension": text.shape[1], "min_size": p.min_size, "max_size": p.max_size}
-    settings |= {"background_weight": p.background_weight, "temperature": p.temperature}
-    weights = read_backbone_weights(job.files.get("weights"))
+    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
+    names = (*names, "background", "background_weight")
+    settings = {name: getattr(p, name) for name in names} | {"dimension": text.shape[1]}
+    weights = read_backbone_weights(job.files.get("weights"), p.trainable_layers)
     model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **settings)
+    if job.has("background_embedding"):
+        [background] = text_vectors(job.table("background_embedding").to_pylist(), "cpu")
+        model.set_background(background)
     model.to(job.device).train()
     model.set_vocabulary(text)
     data = [(labels.images[image_id][0], annotations[image_id]) for image_id in sorted(annotations)]

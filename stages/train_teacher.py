@@ -51,11 +51,11 @@ def run(job) -> None:
         )
     log.info("%d images hold an object of a base category", len(annotations))
     torch.manual_seed(job.seed)
-    names = ("backbone", "min_size", "max_size", "similarity", "temperature")
+    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
     settings = {name: getattr(network, name) for name in names}
     settings |= {name: getattr(p, name) for name in ("background", "background_weight", "prior")}
     settings["dimension"] = len(rows[0]["vector"])
-    weights = read_backbone_weights(job.files.get("teacher_network.weights"))
+    weights = read_backbone_weights(job.files.get("teacher_network.weights"), network.trainable_layers)
     model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **settings)
     if job.has("pretrain_captions"):
         tensors, _ = job.checkpoint("pretrain_captions")

@@ -6,15 +6,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RPNHead
 
-BACKGROUNDS = ("learned", "zero", "unit", "rpn")
+BACKGROUNDS = ("learned", "text", "zero", "unit", "rpn")
 
 
 class EmbeddingHead(nn.Module):
     """Region features to the embedding h(r) and one box offset; knows the background's embedding.
 
-    background: "learned", of unit length (OVIS); "zero", fixed (OVR; XPM, 3.2.1); "unit", a fixed vector of norm one
-    (SB, Bansal et al., 2018); "rpn", the one by which the region proposal network tells the background (BA-RPN, Zheng
-    et al., 2021).
+    background: "learned", of unit length (ours); "text", that of a description of the background, which set_background
+    gives (OVIS, Eq. 8); "zero", fixed (OVR; XPM, 3.2.1); "unit", a fixed vector of norm one (SB, Bansal et al., 2018);
+    "rpn", the one by which the region proposal network tells the background (BA-RPN, Zheng et al., 2021).
     """
 
     def __init__(self, hidden: int, dimension: int, background: str = "learned"):
@@ -26,6 +26,8 @@ class EmbeddingHead(nn.Module):
         self._kind = background
         if background == "learned":
             self.background = nn.Parameter(torch.randn(dimension))
+        elif background == "text":
+            self.register_buffer("background", torch.zeros(dimension))
         elif background in ("zero", "unit"):
             vector = torch.zeros(dimension)
             vector[0] = float(background == "unit")
@@ -39,6 +41,14 @@ class EmbeddingHead(nn.Module):
         if self._kind == "rpn":
             return rpn_head.background_vector()
         return F.normalize(self.background, dim=0) if self._kind == "learned" else self.background
+
+
+class Float32RPNHead(RPNHead):
+    """torchvision's, whose objectness and offsets are float32 under autocast, too: anchors are moved in their type."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        logits, offsets = super().forward(x)
+        return [level.float() for level in logits], [level.float() for level in offsets]
 
 
 class BackgroundAwareRPNHead(RPNHead):
@@ -62,15 +72,15 @@ class BackgroundAwareRPNHead(RPNHead):
         for features in x:
             hidden = self.conv(features)
             anchors = self.cls_logits(hidden).unflatten(1, (-1, sides.shape[1]))
-            logits.append(torch.einsum("badhw,d->bahw", anchors, sides[0] - sides[1]))
-            offsets.append(self.bbox_pred(hidden))
+            logits.append(torch.einsum("badhw,d->bahw", anchors, sides[0] - sides[1]).float())
+            offsets.append(self.bbox_pred(hidden).float())
         return logits, offsets
 
 
 class MaskPrior(nn.Module):
     """Spatial attention of the embedding head for the mask head (OMP, Biertimpel et al., 2021): each cell of a region
     has an embedding, whose mean joins h(r) and so learns names, and whose similarity with the region's own name is a
-    map that is added to the mask head's features."""
+    map that, as large as they are, is added to the mask head's features."""
 
     def __init__(self, channels: int, dimension: int):
         super().__init__()
@@ -81,6 +91,8 @@ class MaskPrior(nn.Module):
         """[regions, channels, side, side] to [regions, dimension]."""
         return self.cells(pooled).mean((-2, -1))
 
-    def forward(self, pooled: Tensor, text: Tensor) -> Tensor:
-        """[regions, channels, side, side] and the regions' names [regions, dimension] to [regions, 1, side, side]."""
-        return self.strength * torch.einsum("rdhw,rd->rhw", self.cells(pooled), text)[:, None]
+    def forward(self, pooled: Tensor, text: Tensor, side: int) -> Tensor:
+        """[regions, channels, cells, cells] and the regions' names [regions, dimension] to [regions, 1, side, side]:
+        features have half as many cells where a stage of the backbone made them (C4)."""
+        prior = self.strength * torch.einsum("rdhw,rd->rhw", self.cells(pooled), text)[:, None]
+        return prior if prior.shape[-1] == side else F.adaptive_avg_pool2d(prior, side)

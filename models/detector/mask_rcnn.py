@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_loss, paste_masks_in_image
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import clip_boxes_to_image
 
+from models.backbones import LAYERS
 from models.detector.detections import best_regions
-from models.detector.heads import BackgroundAwareRPNHead, EmbeddingHead, MaskPrior
+from models.detector.heads import BackgroundAwareRPNHead, EmbeddingHead, Float32RPNHead, MaskPrior
 from models.detector.parts import build_parts
 from models.pixels import COLOUR_MEAN, COLOUR_STD
+from structures.errors import UserError
 
 PARTS = {
     "backbone": ("backbone.body",),
@@ -53,7 +55,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
     """The detector, in the form of torchvision's: in training mode a call gives losses, in evaluation mode detections.
 
     dimension: of the text embeddings; weights: of the pretrained backbone, None to start from nothing or to load the
-    whole network afterwards; frozen: see build_backbone; background_weight: of the background in the classification
+    whole network afterwards; frozen, trainable_layers: see build_backbone; background_weight: of the background in the classification
     loss (OVIS, XPM: 0.2); similarity: "cosine" (both of unit length) or "dot" (XPM), divided by the temperature;
     background: see models.detector.heads.EmbeddingHead; prior: a mask prior from the embedding head (OMP);
     box_score_thresh, box_nms_thresh, box_detections_per_img: of a call in evaluation mode, as torchvision's.
@@ -68,6 +70,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         max_size: int,
         weights: dict | None = None,
         frozen: bool = True,
+        trainable_layers: int = LAYERS,
         background_weight: float = 0.2,
         temperature: float = 0.05,
         similarity: str = "cosine",
@@ -78,7 +81,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         box_detections_per_img: int = 100,
     ):
         super().__init__()
-        parts = build_parts(backbone, weights, frozen)
+        parts = build_parts(backbone, weights, frozen, trainable_layers)
         self.background_weight, self.temperature, self.similarity = background_weight, temperature, similarity
         self.transform = GeneralizedRCNNTransform(min_size, max_size, COLOUR_MEAN, COLOUR_STD)
         self.backbone = parts.features
@@ -87,7 +90,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         if background == "rpn":
             rpn_head = BackgroundAwareRPNHead(parts.channels, per_place, dimension)
         else:
-            rpn_head = RPNHead(parts.channels, per_place)
+            rpn_head = Float32RPNHead(parts.channels, per_place)
         self.rpn = RegionProposalNetwork(
             anchors,
             rpn_head,
@@ -95,7 +98,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
             bg_iou_thresh=0.3,
             batch_size_per_image=256,
             positive_fraction=0.5,
-            pre_nms_top_n=parts.proposals,
+            pre_nms_top_n=parts.ranked,
             post_nms_top_n=parts.proposals,
             nms_thresh=0.7,
         )
@@ -141,11 +144,22 @@ class OpenVocabularyMaskRCNN(nn.Module):
         batch, targets = self.transform(images, targets)
         return self.detection_losses(batch, self.backbone(batch.tensors), targets, self.text)
 
+    def set_background(self, vector: Tensor) -> None:
+        """The text embedding [dimension] of the background, of a detector with background="text"."""
+        self.roi_heads.box_predictor.background.copy_(vector)
+
     def freeze(self, parts: list[str]) -> None:
-        """Keep parts as they are: any of PARTS. Raises ValueError for another name."""
+        """Keep parts as they are: any of PARTS. Raises ValueError for another name, and for a mask head that would go on
+        learning with the box head, where they share a stage (resnet50_c4)."""
         for part in parts:
             if part not in PARTS:
                 raise ValueError(f"no part {part!r} of the detector: {', '.join(PARTS)}")
+        shared = {*self.roi_heads.mask_head.parameters()} & {*self.roi_heads.box_head.parameters()}
+        if shared and "mask_head" in parts and "box_head" not in parts:
+            raise UserError(
+                "frozen: the mask head of this backbone is a stage that the box head uses, too, and would go on learning; "
+                "freeze box_head as well"
+            )
         still = tuple(prefix for part in parts for prefix in PARTS[part])
         for name, weight in self.named_parameters():
             if name.startswith(still):
@@ -184,6 +198,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         cells = heads.box_roi_pool(features, boxes, sizes)
         pooled = heads.box_head(cells)
         embedding, deltas = heads.box_predictor(pooled)
+        deltas = deltas.float()  # boxes are moved in their type
         return (embedding + self.prior.embed(cells) if self.prior else embedding), deltas, pooled
 
     def mask_features(self, features: dict, boxes: list[Tensor], sizes: list, text: Tensor | None) -> Tensor:
@@ -191,11 +206,11 @@ class OpenVocabularyMaskRCNN(nn.Module):
         boxes, for a prior."""
         pooled = self.roi_heads.mask_roi_pool(features, boxes, sizes)
         hidden = self.roi_heads.mask_head(pooled)
-        return hidden + self.prior(pooled, text) if self.prior else hidden
+        return hidden + self.prior(pooled, text, hidden.shape[-1]) if self.prior else hidden
 
     def mask_logits(self, features: dict, boxes: list[Tensor], sizes: list, text: Tensor | None) -> Tensor:
         """The mask head's output [regions, 1, side, side] for boxes; arguments as for mask_features."""
-        return self.roi_heads.mask_predictor(self.mask_features(features, boxes, sizes, text))
+        return self.roi_heads.mask_predictor(self.mask_features(features, boxes, sizes, text)).float()
 
     def detection_losses(
         self, batch: ImageList, features: dict, targets: list[dict], text: Tensor, classify: Callable | None = None
@@ -220,7 +235,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         else:
             weight = torch.ones(1 + len(text), device=text.device)
             weight[0] = self.background_weight
-            loss_classifier = F.cross_entropy(logits, labels, weight=weight)
+            loss_classifier = F.cross_entropy(logits, labels, weight=weight, reduction="sum") / max(1, len(labels))
         loss_box_reg = F.smooth_l1_loss(deltas[positive], offsets[positive], beta=1 / 9, reduction="sum")
         mask_logits = self.mask_logits(features, boxes, batch.image_sizes, text[labels[positive] - 1])
         masks = [target["masks"] for target in targets]

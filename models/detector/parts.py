@@ -20,8 +20,8 @@ from models.detector.roi_pooling import SmallMapRoIAlign
 class Parts:
     """features: images [batch, 3, h, w] to maps "0", "1" … of `channels`; levels: those that regions are pooled from,
     at box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output;
-    proposals: kept by the RPN; sampled: regions of an image in a step; pooling: RoIAlign, torchvision's or the one for
-    small maps."""
+    ranked, proposals: those of each map that the RPN ranks, and those of them that it keeps (non-maximum suppression);
+    sampled: regions of an image in a step; pooling: RoIAlign, torchvision's or the one for small maps."""
 
     features: nn.Module
     channels: int
@@ -31,6 +31,7 @@ class Parts:
     hidden: int
     mask_head: nn.Module
     mask_predictor: nn.Module
+    ranked: dict[str, int]
     proposals: dict[str, int]
     sampled: int
     box_side: int = 7
@@ -39,7 +40,11 @@ class Parts:
 
 
 class _Pyramid(nn.Module):
-    """Backbone and feature pyramid: [batch, 3, h, w] to maps "0", "1" … from fine to coarse."""
+    """Backbone and feature pyramid: [batch, 3, h, w] to maps "0", "1" … from fine to coarse.
+
+    Maps are float32 under autocast, too, here and in _OneMap: anchors and boxes are made in their type, and bfloat16
+    knows only every fourth pixel from 512 on.
+    """
 
     def __init__(self, body: nn.Module, channels: list[int], levels: tuple[str, ...], width: int, extra: bool):
         super().__init__()
@@ -48,7 +53,8 @@ class _Pyramid(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         maps = self.body(images)
-        return dict(self.fpn({str(i): maps[level] for i, level in enumerate(self._levels)}))
+        pyramid = self.fpn({str(i): maps[level] for i, level in enumerate(self._levels)})
+        return {name: level.float() for name, level in pyramid.items()}
 
 
 class _OneMap(nn.Module):
@@ -59,7 +65,7 @@ class _OneMap(nn.Module):
         self.body = body
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return dict(self.body(images))
+        return {name: level.float() for name, level in self.body(images).items()}
 
 
 class _Mean(nn.Module):
@@ -73,10 +79,10 @@ class _Mean(nn.Module):
         return self.stage(x).mean((-2, -1))
 
 
-def build_parts(backbone: str, weights: dict | None, frozen: bool) -> Parts:
-    """The parts that go with a backbone: "small", "resnet50" or "resnet50_c4"."""
+def build_parts(backbone: str, weights: dict | None, frozen: bool, trainable_layers: int) -> Parts:
+    """The parts that go with a backbone: "small", "resnet50" or "resnet50_c4". The others: as for build_backbone."""
     if backbone == "resnet50_c4":
-        body, stage = build_c4(weights, frozen=frozen)
+        body, stage = build_c4(weights, frozen=frozen, trainable_layers=trainable_layers)
         return Parts(
             features=_OneMap(body),
             channels=1024,
@@ -86,11 +92,15 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool) -> Parts:
             hidden=2048,
             mask_head=stage,
             mask_predictor=MaskRCNNPredictor(2048, 256, 1),
+            ranked={
+                "training": 12000,
+                "testing": 6000,
+            },  # maskrcnn-benchmark's defaults, of which C4 has all on one map
             proposals={"training": 2000, "testing": 1000},
             sampled=512,
             box_side=14,
         )
-    body, channels, _ = build_backbone(backbone, weights, frozen=frozen)
+    body, channels, _ = build_backbone(backbone, weights, frozen=frozen, trainable_layers=trainable_layers)
     if backbone == "small":
         levels, width, extra, hidden, layers = ("1", "2", "3"), 96, False, 256, (96, 96)
         anchors, proposals, sampled = (20, 40, 72), {"training": 300, "testing": 100}, 64
@@ -106,6 +116,7 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool) -> Parts:
         hidden=hidden,
         mask_head=MaskRCNNHeads(width, layers, 1),
         mask_predictor=MaskRCNNPredictor(layers[-1], layers[-1], 1),
+        ranked=proposals,
         proposals=proposals,
         sampled=sampled,
         pooling=SmallMapRoIAlign if backbone == "small" else MultiScaleRoIAlign,

@@ -36,7 +36,7 @@ def test_labels_of_both_systems_say_where_they_come_from(miniature):
     both = labels.set_index(["image_id", "category"]).index.map(pairs == 2)
     assert (labels.agreement[~both.to_numpy(bool)] == -1).all()
     assert labels.agreement[both.to_numpy(bool) & (labels.corruption == "")].between(0, 1).mean() > 0.9
-    cases = [labels.agreement < 0, labels.agreement >= 0.5, labels.source == "ovis"]
+    cases = [labels.agreement < 0, labels.agreement >= 0.1, labels.source == "ovis"]
     assert labels.weight.tolist() == np.select(cases, [1.0, 2.0, 1.0], 0.0).tolist()
     assert set(labels.weight) == {0.0, 1.0, 2.0}
 
@@ -157,12 +157,13 @@ def test_labels_of_other_pictures_are_refused(miniature):
 
 
 def test_a_word_without_embedding_is_a_reject(miniature):
-    name = pd.read_parquet(miniature.run / "teacher_masks").category.iloc[0]
+    name = pd.read_parquet(miniature.run / "teacher_masks").category.mode()[0]
     with replaced(miniature, "embed_text", "embeddings", lambda row: row["category"] != name):
         output = miniature.stage("teacher_labels", "--batch", "5", "--into", "short", check=False)
     assert "no_embedding" in output and "max_reject_fraction" in output
     rejects = pd.read_parquet(miniature.run.parent / "short" / "teacher_labels" / "_rejects")
-    assert (rejects.reason == "no_embedding").all() and name in set(rejects.key)
+    of_the_word = rejects.reason[rejects.key == name]
+    assert len(of_the_word) and (of_the_word == "no_embedding").all()
 
 
 @pytest.mark.parametrize(

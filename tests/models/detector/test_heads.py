@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.detector.heads import EmbeddingHead, MaskPrior
+from models.detector.heads import BACKGROUNDS, EmbeddingHead, MaskPrior
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 
 TEXT = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(0)), dim=1)
@@ -60,8 +60,38 @@ def test_a_prior_is_the_similarity_of_each_cell_with_the_name():
     pooled = torch.randn(2, 4, 3, 3)
     cells = torch.einsum("rchw,dc->rdhw", pooled, prior.cells.weight[:, :, 0, 0]) + prior.cells.bias[:, None, None]
     expected = 2 * (cells * TEXT[:2, :, None, None]).sum(1, keepdim=True)
-    torch.testing.assert_close(prior(pooled, TEXT[:2]), expected)
+    torch.testing.assert_close(prior(pooled, TEXT[:2], 3), expected)
+    torch.testing.assert_close(prior(pooled, TEXT[:2], 1), expected.mean((2, 3), keepdim=True))
     torch.testing.assert_close(prior.embed(pooled), cells.mean((2, 3)))
+
+
+@pytest.mark.parametrize("backbone", ["small", "resnet50", "resnet50_c4"])
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_every_background_and_the_prior_go_with_every_backbone(backbone, background):
+    torch.manual_seed(0)
+    model = OpenVocabularyMaskRCNN(
+        backbone=backbone, dimension=6, min_size=64, max_size=96, frozen=False, background=background, prior=True
+    ).train()
+    masks = torch.zeros(1, 64, 80, dtype=torch.uint8)
+    masks[:, 10:40, 10:50] = 1
+    target = {"boxes": torch.tensor([[10.0, 10, 50, 40]]), "labels": torch.tensor([2]), "masks": masks}
+    model.set_vocabulary(TEXT)
+    losses = model([torch.rand(3, 64, 80)], [target])
+    sum(losses.values()).backward()
+    assert model.prior.cells.weight.grad.abs().sum() > 0 and model.prior.strength.grad.abs() > 0
+    detections = model.eval().detect(
+        torch.rand(3, 64, 80), {"all": TEXT}, score_threshold=0.0, nms_iou=0.5, max_detections=3
+    )
+    assert detections["all"]["masks"].shape == (3, 64, 80)
+
+
+def test_the_backgrounds_description_travels_in_the_checkpoint():
+    model, fresh = detector(background="text", similarity="dot", temperature=1.0), detector(background="text")
+    model.set_background(TEXT[2])
+    h = torch.randn(4, 6)
+    torch.testing.assert_close(model.class_logits(h, TEXT[:2]), h @ TEXT[[2, 0, 1]].t())
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(fresh.roi_heads.box_predictor.background_vector(None), TEXT[2])
 
 
 def test_no_such_background():

@@ -2,11 +2,13 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
+from structures.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,95 @@ def test_frozen_parts_do_not_learn(detector):
     assert detector.roi_heads.box_predictor.box.weight.requires_grad
     with pytest.raises(ValueError, match="no part 'neck'"):
         detector.freeze(["neck"])
+
+
+def test_a_mask_head_that_shares_a_stage_with_the_box_head_is_not_frozen_alone():
+    model = OpenVocabularyMaskRCNN(backbone="resnet50_c4", dimension=6, min_size=64, max_size=96)
+    with pytest.raises(UserError, match="freeze box_head as well"):
+        model.freeze(["mask_head"])
+    model.freeze(["box_head", "mask_head"])
+    heads = model.roi_heads
+    assert not any(
+        weight.requires_grad for part in (heads.mask_head, heads.mask_predictor) for weight in part.parameters()
+    )
+    assert heads.box_predictor.embedding.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    "backbone, still",
+    [("small", ("stem", "stages.0")), ("resnet50", ("conv1", "layer1")), ("resnet50_c4", ("conv1", "layer1"))],
+)
+def test_layers_that_are_not_trainable_stay_as_they_are(backbone, still):
+    sizes = {"dimension": 6, "min_size": 64, "max_size": 96}
+    model = OpenVocabularyMaskRCNN(backbone=backbone, trainable_layers=3, **sizes)
+    body = model.backbone.body
+    held = {name.removeprefix("layers.") for name, weight in body.named_parameters() if not weight.requires_grad}
+    assert held and all(name.startswith(still) for name in held)
+    assert all(weight.requires_grad for name, weight in body.named_parameters() if not name.startswith(still))
+    assert all(weight.requires_grad for weight in OpenVocabularyMaskRCNN(backbone=backbone, **sizes).parameters())
+
+
+def test_the_classification_loss_is_a_sum_over_the_number_of_regions(detector):
+    """The authors divide by the number of regions, torch's weighted mean by the sum of the weights."""
+    torch.manual_seed(1)
+    model = copy.deepcopy(detector).train()
+    model.set_vocabulary(F.normalize(torch.randn(3, 6), dim=1))
+    masks = torch.zeros(1, 64, 80, dtype=torch.uint8)
+    masks[:, 10:40, 10:50] = 1
+    target = {"boxes": torch.tensor([[10.0, 10, 50, 40]]), "labels": torch.tensor([2]), "masks": masks}
+    seen = {}
+
+    def classify(logits, labels, proposals):
+        seen["logits"], seen["labels"] = logits.detach().double().numpy(), labels.numpy()
+        return logits.sum()
+
+    batch, targets = model.transform([torch.rand(3, 64, 80)], [target])
+    arguments = batch, model.backbone(batch.tensors), targets, model.text
+    torch.manual_seed(2)
+    model.detection_losses(*arguments, classify)
+    torch.manual_seed(2)
+    loss = float(model.detection_losses(*arguments)["loss_classifier"].detach())
+    logits, labels = seen["logits"], seen["labels"]
+    terms = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]
+    assert 0 < (labels > 0).sum() < len(labels)
+    expected = (terms[labels > 0].sum() + 0.2 * terms[labels == 0].sum()) / len(labels)
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("background", ["learned", "rpn"])
+def test_geometry_is_float32_at_full_size_under_bfloat16(background):
+    """bfloat16 has eight bits for a number: 800 x 1333 has fewer anchor columns in it, and a box at 1167 none."""
+    torch.manual_seed(0)
+    sizes = {"backbone": "small", "dimension": 4, "min_size": 800, "max_size": 1333}
+    model = OpenVocabularyMaskRCNN(**sizes, background=background)
+    text = F.normalize(torch.randn(3, 4), dim=1)
+    model.set_vocabulary(text)
+    image, box = torch.rand(3, 800, 1333), torch.tensor([[1167.0, 500, 1268, 583]])
+    masks = torch.zeros(1, 800, 1333, dtype=torch.uint8)
+    masks[:, 500:583, 1167:1268] = 1
+    seen: dict[str, list] = {"anchors": [], "proposals": [], "boxes": []}
+    model.rpn.anchor_generator.register_forward_hook(lambda _, __, anchors: seen["anchors"].append(anchors[0]))
+    model.rpn.register_forward_hook(lambda _, __, result: seen["proposals"].append(result[0][0]))
+    sample = model.roi_heads.select_training_samples
+
+    def watched(proposals, targets):
+        result = sample(proposals, targets)
+        seen["boxes"] += [targets[0]["boxes"], result[0][0]]
+        return result
+
+    model.roi_heads.select_training_samples = watched
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        losses = model.train()([image], [{"boxes": box, "labels": torch.tensor([1]), "masks": masks}])
+    model.eval()
+    with torch.no_grad():
+        model.rpn(*(lambda batch: (batch, model.backbone(batch.tensors)))(model.transform([image])[0]))
+    training, inference = seen["anchors"]
+    assert torch.equal(training, inference)
+    columns = {float(x) for x in ((training[:, 0] + training[:, 2]) / 2).tolist()}
+    assert len(columns) >= -(-1333 // 4)  # one a column of the finest map at least
+    true_box, sampled = seen["boxes"]
+    assert torch.equal(true_box, box) and (sampled == box).all(1).any()
+    assert sampled.dtype == torch.float32 and not torch.equal(sampled, sampled.bfloat16().float())
+    for proposals in seen["proposals"]:
+        assert proposals.dtype == torch.float32 and not torch.equal(proposals, proposals.bfloat16().float())
+    assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
