@@ -79,6 +79,14 @@ def on_two_processes(project: Project, name: str, settings: dict) -> None:
     assert code == 0, output_file.read_text()
 
 
+@SLOW
+def test_what_goes_wrong_in_a_process_is_one_line_of_it(partly_annotated):
+    settings = ("--gpus", "2", "--batch", "4", "--steps", "3", "--lr", "1e30", "--into", "bad", "--device", "cpu")
+    output = partly_annotated.stage("train_detector", "--run", "mini", *settings, check=False)
+    assert "train_detector: training the detector: the loss is nan at step" in output
+    assert "Traceback" not in output
+
+
 def curve(project: Project, run: str, name: str) -> pd.Series:
     """A training's losses, by step and name."""
     file = project.folder / "data" / "runs" / run / name / "_curve" / "all.parquet"
