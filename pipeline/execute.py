@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -206,24 +206,21 @@ def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
 
 
 def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
-    """The work itself, with GPUs of its own, in as many processes as it has GPUs."""
-    if action.stage.gpu == 0 or action.config["device"] == "cpu" or processes.get_world_size() > 1:
-        return _launched(
-            action, run, blobs, args
-        )  # of processes that train together the one that started them took GPUs
-    with gpus.reserve(args.gpus):
-        return _launched(action, run, blobs, args)
+    """The work itself, on GPUs of its own: in this process or, where several are to share it, in those that this one
+    turns into; then this doesn't return."""
+    stage, config = action.stage, action.config
+    if processes.get_world_size() > 1:
+        return _work(action, run, blobs, args)  # on the GPUs of who started these processes
+    with gpus.reserve(args.gpus) if stage.gpu and config["device"] != "cpu" else nullcontext():
+        if stage.processes:
+            processes.batch_share(config[stage.name]["batch"], config[stage.name]["accumulate"], args.gpus)
+            processes.launch(args.gpus)
+        return _work(action, run, blobs, args)
 
 
-def _launched(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
-    """The work in this process, or in those that this one turns into; then this doesn't return."""
+def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
     from pipeline.job import Job
 
-    if action.stage.processes:
-        processes.batch_share(
-            action.config[action.stage.name]["batch"], action.config[action.stage.name]["accumulate"], args.gpus
-        )
-        processes.launch(args.gpus)
     scratch = args.data / "scratch" / action.key
     job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
     try:
