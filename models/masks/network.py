@@ -143,7 +143,7 @@ def segment_crops(
         for _ in range(steps):
             logits = forward(pixels, weights).gather(1, points)
             losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-            loss = losses.unflatten(1, (2, -1)).mean(2).sum()  # of either kind of points their mean; of all crops the sum
+            loss = losses.unflatten(1, (2, -1)).mean(2).sum()  # the mean over either kind's points, the sum over crops
             gradients = torch.autograd.grad(loss, weights)
             with torch.no_grad():
                 for w, v, g in zip(weights, velocities, gradients):
