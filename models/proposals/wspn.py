@@ -2,6 +2,10 @@
 
 W = softmax over categories (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
 L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
+
+The patent leaves open, and so ours are: two fully connected layers, t(u) as a detector's offsets, which proposals of a
+category that is present are its "diverse set of high-scoring non-overlapping proposals" and which others are drawn to them
+(pseudo_targets), and the suppression of overlapping boxes before the top K are taken.
 """
 
 import torch

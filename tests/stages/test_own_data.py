@@ -179,6 +179,9 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
         assert jobs["teacher_labels"] == shards and jobs["train_teacher"] == jobs["train_student"] == 1
     plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/coco.yaml", "config/xpm.yaml")
     assert "train_student" in plan and "gradcam" not in plan and "train_detector" not in plan
+    plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/openimages.yaml", "config/ovis.yaml")
+    assert re.search(r"^segment +512$", plan, re.M) and re.search(r"^detect +2$", plan, re.M)
+    assert "finetune_detector" in plan and "train_teacher" not in plan and "pretrain_captions" not in plan
     output = project.snakemake(
         "-n",
         "-p",
