@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.config import load, schema
+from pipeline.lineage import parents
 from pipeline.parameters import chosen
 from store.fingerprint import ROOT
 
@@ -185,3 +186,10 @@ def test_the_published_mask_free_ovis_leaves_no_parameter_to_a_default(under):
     in_effect = parameters_in_effect(load(CONFIG / f"{under}.yaml", overlay), OF_OVIS)
     assert {"segment.network.points", "train_wspn.hidden", "finetune_detector.keep_novel"} <= in_effect
     assert in_effect - given == MACHINES | OF_OTHER_MODELS
+
+
+@pytest.mark.parametrize("name", ["coco", "openimages"])
+def test_fine_tuning_learns_on_from_novel_labels_unless_as_published(name):
+    file = CONFIG / f"{name}.yaml"
+    assert "pseudo_labels" in parents("finetune_detector", load(file))
+    assert "pseudo_labels" not in parents("finetune_detector", load(file, CONFIG / "ovis.yaml"))
