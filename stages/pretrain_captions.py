@@ -18,12 +18,12 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.backbones import read_backbone_weights
     from models.xpm.caption_grounding import CaptionGroundedMaskRCNN
     from sources.images import read_image
     from structures.errors import UserError
+    from structures.pictures import uint8_tensor
     from training.detector import train_detector
     from training.loader import Rows, StepLoader
     from training.tables import text_vectors
@@ -50,7 +50,7 @@ def run(job) -> None:
 
     def load(row: tuple) -> tuple:
         path, words = row
-        return to_tensor(read_image(job.root, path)), {"words": torch.tensor(words)}
+        return uint8_tensor(read_image(job.root, path)), {"words": torch.tensor(words)}
 
     loader = StepLoader(Rows(data, load), **job.batching())
     curve = train_detector(model, loader, **job.schedule(), description="learning from captions")

@@ -15,12 +15,12 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.detector.mask_rcnn import load_detector
     from models.xpm.teacher import label_words
     from structures.batches import batches
     from structures.masks import encode
+    from structures.pictures import float_on, uint8_tensor
     from training.tables import text_vectors
 
     rows = job.table("embeddings").to_pylist()
@@ -36,7 +36,7 @@ def run(job) -> None:
 
     pictures = job.pictures(
         job.by_image("nouns", columns={"images": ["image_id", "path"]}),
-        lambda picture, *_: to_tensor(picture),
+        lambda picture, *_: uint8_tensor(picture),
         description="teacher's labels",
         total=job.count_images("nouns"),
     )
@@ -47,7 +47,7 @@ def run(job) -> None:
     with job.writer("teacher_masks") as writer:
         for batch in batches(usable, job.params.batch):
             asked = [torch.tensor([number[word] for word in words]) for _, words, _ in batch]
-            images = [picture.to(job.device) for *_, picture in batch]
+            images = [float_on(job.device, picture) for *_, picture in batch]
             for (image_id, words, _), regions in zip(batch, label_words(model, images, asked, text)):
                 if regions is None:
                     job.reject(image_id, "no_region", "the teacher proposes no region in this picture")
