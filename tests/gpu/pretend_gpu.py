@@ -209,6 +209,8 @@ def install() -> None:
         setattr(cuda, name, lambda *_, **__: None)
     for name in ("set_rng_state", "set_rng_state_all", "reset_peak_memory_stats"):
         setattr(cuda, name, lambda *_, **__: None)
+    torch.accelerator.current_device_index = lambda: 0  # a loader that pins memory asks for it
+    torch.accelerator.set_device_index = lambda *_: None
     torch.inference_mode = torch.no_grad  # wrapped tensors can't be inference tensors
     torch.Tensor.pin_memory = lambda self, *_, **__: self
     torch.__future__.set_swap_module_params_on_conversion(True)

@@ -33,7 +33,7 @@ def shrink() -> None:
     for module in (crops, grounding, rates):
         module.seconds = smaller(module.seconds, runs=1)
     grounding.BASE |= {"vision_layers": 2, "text_layers": 4, "fusion_layer": 2, "image_size": 64}
-    grounding.LAYER = 1
+    grounding.LAYER = 2
     work = grounding._work
     grounding._work = lambda count, device: tuple(
         part[..., :64, :64] if part.ndim == 4 else part for part in work(min(count, PICTURES), device)
@@ -41,6 +41,8 @@ def shrink() -> None:
     crops.COMPARED = 1
     crops.embedded_crops = fewer(crops.embedded_crops)
     crops.crop_network = smaller(published.crop_network, channels=8, steps=3)
+    crops.segment_crops = smaller(crops.segment_crops, steps=2)
+    crops._alone = smaller(crops._alone, steps=2)
     detector._batch = fewer(detector._batch)
     for module, name in (
         (detector, "OpenVocabularyMaskRCNN"),

@@ -25,6 +25,7 @@ def choices(section: str, key: str) -> list[str]:
 
 BLIP = ("--vision-language.model", "blip", "--vision-language.image-size", "48", "--vision-language.layers", "[1]")
 BLIP += ("--vision-language.weights", "{blip}")
+KEPT = ("--training.save-every", "1")  # a checkpoint after each step: nothing of a GPU can be in it
 ONE = ("--batch", "1", "--steps", "1")
 C4 = ("--backbone", "resnet50_c4", "--weights", "", "--trainable-layers", "5", *ONE)
 SURE = {
@@ -39,10 +40,11 @@ CASES: dict[str, tuple[str, ...]] = {
     "gradcam bf16": ("gradcam", "--vision-language.precision", "bf16"),
     "gradcam blip": ("gradcam", "--score", "itm", *BLIP),
     "gradcam blip bf16": ("gradcam", "--score", "itm", *BLIP, "--vision-language.precision", "bf16"),
-    "train_wspn": ("train_wspn",),
+    "train_wspn": ("train_wspn", *KEPT),
     "train_wspn resnet50": ("train_wspn", "--backbone", "resnet50", "--weights", "", *ONE),
     "propose": ("propose",),
-    "train_detector workers accumulate": ("train_detector", "--training.workers", "1", "--accumulate", "2"),
+    "train_detector workers accumulate": ("train_detector", "--training.workers", "1", "--accumulate", "2", *KEPT),
+    "train_detector deterministic": ("train_detector", "--training.deterministic", "true"),
     "train_detector bf16": ("train_detector", "--training.precision", "auto"),
     "train_detector c4": ("train_detector", *C4),
     "train_detector fpn": ("train_detector", "--backbone", "resnet50", *C4[2:]),
@@ -50,6 +52,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "finetune_detector": ("finetune_detector",),
     "finetune_detector novel": ("finetune_detector", "--keep-novel", "true", "--frozen", "[backbone, rpn]"),
     "pretrain_captions": ("pretrain_captions",),
+    "pretrain_captions vocabulary": ("pretrain_captions", "--words", "vocabulary", "--align", "[words]"),
+    "train_teacher boxes": ("train_teacher", "--supervision", "boxes"),
     "teacher_labels": ("teacher_labels",),
     "train_student balanced": ("train_student", "--balanced", "true", "--robust.noise-input", "region_and_mask"),
     "label_noise": ("label_noise",),
@@ -67,7 +71,7 @@ CASES |= {
     for name in choices("train_teacher", "background")
 }
 CASES |= {
-    f"train_student {name}": ("train_student", "--strategy", name, *SURE.get(name, ()))
+    f"train_student {name}": ("train_student", "--strategy", name, *SURE.get(name, ()), *KEPT)
     for name in choices("train_student", "strategy")
 }
 CASES |= {f"detect {name}": ("detect", "--detector", name) for name in MINIATURE["detectors"]}
