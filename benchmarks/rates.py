@@ -92,7 +92,7 @@ class Rates:
         @torch.inference_mode()
         def once():
             [(_, detection, offsets)] = model([picture], [boxes])
-            propose(boxes, detection, offsets, height=480, width=640, nms_iou=0.7, top_k=50)
+            propose(boxes, detection, offsets, height=480, width=640, rank="largest", nms_iou=0.7, top_k=50)
 
         return once, 1, "images/s"
 

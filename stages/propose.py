@@ -44,6 +44,7 @@ def run(job) -> None:
                 offsets,
                 height=image["height"],
                 width=image["width"],
+                rank=p.wspn.rank,
                 nms_iou=p.wspn.nms,
                 top_k=p.top_k,
             )

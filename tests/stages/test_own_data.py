@@ -209,6 +209,9 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
     output = project.snakemake(*overlays, "--config", "categories={wordnet: nowhere}", check=False)
     assert "categories.wordnet: nowhere is not there; usually /usr/share/wordnet (Debian's wordnet-base)" in output
     assert "text_embedder.weights: google-bert/bert-base-uncased" in output and "Traceback" not in output
+    plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/openimages.yaml", "config/ovis.yaml")
+    assert re.search(r"^segment +512$", plan, re.M) and re.search(r"^detect +2$", plan, re.M)
+    assert "finetune_detector" in plan and "train_teacher" not in plan and "pretrain_captions" not in plan
     output = project.snakemake(
         "-n",
         "-p",

@@ -29,7 +29,9 @@ STUDENTS = [(strategy, accumulate) for strategy in STRATEGIES for accumulate in 
 _DRAW = random.Random(int(os.environ.get("CAP2MASK_SAMPLE", "1")))
 SAMPLE = [("train_student", *_DRAW.choice(STUDENTS)), (_DRAW.choice(OTHERS)[0], "", _DRAW.choice((1, 2)))]
 CASES = [(name, "", accumulate) for name, accumulate in OTHERS] + [("train_student", *case) for case in STUDENTS]
-GATHERING = ("pretrain_captions",)  # stages whose loss is of all processes' shares together: as one process has it of as many parts
+GATHERING = (
+    "pretrain_captions",
+)  # stages whose loss is of all processes' shares together: as one process has it of as many parts
 SLOW = pytest.mark.processes
 LIMIT = 180  # seconds, of which ten or twenty are needed: processes that wait for each other wait for ever
 
