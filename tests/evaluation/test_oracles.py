@@ -211,3 +211,15 @@ def test_constrained_and_generalized_scores_of_a_case_worked_out_by_hand():
         for kind in ("bbox", "segm"):
             assert values[protocol, kind, group] == pytest.approx(value), (protocol, kind, group)
     assert len(values) == 2 * len(expected)
+
+
+def test_what_is_detected_beside_a_lone_crowd_is_wrong():
+    """An image that holds a base category's crowd alone is one of those that count (XPM, 4.1)."""
+    images = {"a": (SIDE, SIDE), "b": (SIDE, SIDE)}
+    truth = [thing("a", "cat", 0, 0, 40, 40), thing("b", "car", 0, 0, 100, 100, iscrowd=True)]
+    detections = [thing("a", "cat", 0, 0, 40, 40, score=0.5), thing("b", "cat", 200, 200, 40, 40, score=0.9)]
+    rows = protocol_scores(images, truth, {"all": detections, "novel": detections}, ["car"], ["cat"])
+    values = {(r["protocol"], r["kind"], r["group"]): r["value"] for r in rows if r["metric"] == "AP50"}
+    assert values["generalized", "segm", "novel"] == pytest.approx(50)
+    assert values["constrained", "segm", "novel"] == pytest.approx(100)
+    assert values["generalized", "segm", "base"] == values["constrained", "segm", "base"] == -1
