@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test bench look scores lint clean
+.PHONY: run test test-processes bench look scores lint clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
@@ -13,6 +13,10 @@ run: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+# Every training stage and every strategy on two processes, about ten minutes on two cores; two cases are in `make test`.
+test-processes: $(VENV)/ready
+	$(BIN)/python -m pytest -m "processes or not processes" tests/stages/test_processes.py
 
 # Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
 bench: $(VENV)/ready

@@ -28,12 +28,12 @@ PSEUDO_LABELS = {
     "pseudo_labels": "ingest categories segment",
 }
 DETECTOR = {
-    "embed_text": "categories",
+    "embed_text": "ingest? categories",
     "train_detector": "ingest embed_text pseudo_labels",
     "finetune_detector": "ingest embed_text pseudo_labels? train_detector",
 }
 XPM = {
-    "pretrain_captions": "ingest nouns embed_text",
+    "pretrain_captions": "ingest nouns? embed_text?",
     "train_teacher": "ingest embed_text pretrain_captions?",
     "teacher_labels": "ingest nouns embed_text train_teacher",
     "student_labels": "ingest embed_text segment? teacher_labels?",

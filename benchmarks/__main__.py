@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.measure import machine, peak_mib
+from pipeline.numerics import configure_torch
 
 ROWS = {
     "gradcam": "grounding",
@@ -39,6 +40,7 @@ def run_row(name: str, device: str) -> list[dict]:
     """The rows that the function `name` measures, as JSON."""
     import torch
 
+    configure_torch(torch.get_num_threads())  # float32 in all its digits, as the stages compute, on both sides
     rows = getattr(import_module(f"benchmarks.{ROWS[name]}"), name)(device)
     for row in rows:
         if row.ratio is None and row.ours is not None and row.baseline is not None:  # a baseline that is a plain number

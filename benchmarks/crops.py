@@ -158,7 +158,8 @@ def _alone(crop, activation, normal, uniform, *, channels, steps, lr, foreground
     target[: uniform.shape[1]] = 1
     x = nn.functional.batch_norm(crop[None], None, None, training=True)
     for _ in range(steps):
-        loss = nn.functional.binary_cross_entropy_with_logits(network(x).flatten()[points], target)
+        losses = nn.functional.binary_cross_entropy_with_logits(network(x).flatten()[points], target, reduction="none")
+        loss = losses.view(2, -1).mean(1).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -14,6 +14,7 @@ from benchmarks.measure import RUNS, Row, interleaved
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 from sources.coco import read_coco
 from sources.toy.scenes import write_split
+from structures.pictures import float_on
 from structures.rows import group_by_image
 from training.loop import autocast, make_optimizer
 from training.targets import detection_batches
@@ -106,7 +107,7 @@ def _loader(device: str) -> Row:
             batch = batches(step)
             loaded = time.perf_counter()
             targets = [{key: value.to(device) for key, value in target.items()} for _, target in batch]
-            losses = model([picture.to(device) for picture, _ in batch], targets)
+            losses = model([float_on(device, picture) for picture, _ in batch], targets)
             sum(losses.values()).backward()
             waits.append(loaded - began)
             steps.append(time.perf_counter() - began)

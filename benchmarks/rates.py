@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.transforms.functional import to_tensor
 
 from benchmarks.crops import grabcut_options
 from benchmarks.grounding import albef_base
@@ -28,9 +27,11 @@ from models.grounding.nouns import NounFinder
 from models.masks.grabcut import cut_out
 from models.proposals.selective_search import selective_search
 from models.proposals.wspn import WSPN, propose, wspn_loss
+from pipeline.numerics import configure_torch
 from sources.toy.scenes import draw_scene, scene_rng
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
+from structures.pictures import float_on, uint8_tensor
 
 CAPTION = "A man in an orange vest rides a bicycle past a red bus and two dogs on the street."
 
@@ -70,7 +71,7 @@ class Rates:
 
     def _wspn(self):
         model = WSPN(backbone="resnet50", categories=48, hidden=1024, min_size=480).to(self.device)
-        return model, to_tensor(self.scene).to(self.device), torch.from_numpy(self.boxes).to(self.device)
+        return model, float_on(self.device, uint8_tensor(self.scene)), torch.from_numpy(self.boxes).to(self.device)
 
     def train_wspn(self):
         model, picture, boxes = self._wspn()
@@ -91,7 +92,7 @@ class Rates:
         @torch.inference_mode()
         def once():
             [(_, detection, offsets)] = model([picture], [boxes])
-            propose(boxes, detection, offsets, height=480, width=640, nms_iou=0.7, top_k=50)
+            propose(boxes, detection, offsets, height=480, width=640, rank="largest", nms_iou=0.7, top_k=50)
 
         return once, 1, "images/s"
 
@@ -116,7 +117,7 @@ class Rates:
         model = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=800, max_size=1333).to(self.device)
         text = F.normalize(torch.randn(65, 512, device=self.device), dim=1)
         model.set_vocabulary(text)
-        return model, to_tensor(self.scene).to(self.device), text
+        return model, float_on(self.device, uint8_tensor(self.scene)), text
 
     def train_detector(self):
         model, picture, _ = self._detector()
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="default %(default)s")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     args = parser.parse_args()
+    configure_torch(torch.get_num_threads())
     rates = Rates(args.device, args.batch or (256 if args.device == "cuda" else 4))
     device = machine(args.device)
     print(f"{device}; torch {torch.__version__}, {torch.get_num_threads()} threads\n")

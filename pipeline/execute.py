@@ -1,7 +1,6 @@
 """One execution of a stage: what it is made of, whether the memo knows the result, else the work; its manifest."""
 
 import argparse
-import fcntl
 import logging
 import os
 import shutil
@@ -9,15 +8,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline import gpus, locks
 from pipeline.arguments import stage_arguments
 from pipeline.files import content_digest, find_files
 from pipeline.logs import message, start_log
+from pipeline.numerics import configure_torch
 from pipeline.parameters import code_fingerprint, draws_random_numbers, params_in_key
 from pipeline.registry import detectors
 from pipeline.stage import Stage
@@ -33,7 +34,6 @@ log = logging.getLogger("cap2mask")
 def main(stage: Stage, run: Callable) -> None:
     """Command line of a stage; exits 1 with one line on a user's mistake."""
     args = stage_arguments(stage)
-    processes.launch(args.gpus)
     leads = processes.is_main_process()
     start_log(args.log if leads else None, quiet=not leads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -178,18 +178,21 @@ def _check_images(manifests: dict[str, list[Manifest]], shards: int) -> None:
 @contextmanager
 def _one_at_a_time(lock: Path) -> Iterator[None]:
     """Wait for whoever does the very same action, of another run say: they would share a scratch folder, and who waits
-    finds the result in the memo. Processes that train together don't lock each other out."""
-    if processes.get_world_size() > 1:
-        yield
-        return
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    finds the result in the memo. Of processes that train together the one that started them holds the lock."""
+    held = None
+    if processes.get_world_size() == 1:
+        lock.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            held = locks.acquire(lock)
         except OSError:
             log.debug("no lock: this file system has none", exc_info=True)
+    try:
         yield
-        lock.unlink(missing_ok=True)
+        if processes.is_main_process():
+            lock.unlink(missing_ok=True)
+    finally:
+        if held is not None:
+            locks.release(held)
 
 
 def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
@@ -203,12 +206,28 @@ def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
 
 
 def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
+    """The work itself, on GPUs of its own: in this process or, where several are to share it, in those that this one
+    turns into; then this doesn't return."""
+    stage, config = action.stage, action.config
+    if processes.get_world_size() > 1:
+        return _work(action, run, blobs, args)  # on the GPUs of who started these processes
+    with gpus.reserve(args.gpus) if stage.gpu and config["device"] != "cpu" else nullcontext():
+        if stage.processes:
+            processes.batch_share(config[stage.name]["batch"], config[stage.name]["accumulate"], args.gpus)
+            processes.launch(args.gpus)
+        return _work(action, run, blobs, args)
+
+
+def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
     from pipeline.job import Job
 
     scratch = args.data / "scratch" / action.key
     job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
     try:
-        _use_threads(args.threads, action.stage.gpu > 0)
+        _use_threads(args.threads)
+        if action.stage.gpu:
+            trains = "training" in action.stage.shares
+            configure_torch(args.threads, deterministic=trains and action.config["training"]["deterministic"])
         if action.stage.processes:
             processes.init_process_group(job.device)
         run(job)
@@ -254,12 +273,8 @@ def _check_rejects(manifest: Manifest, most: float, folder: Run) -> None:
         )
 
 
-def _use_threads(threads: int, network: bool) -> None:
-    """Bound the threads of the libraries that a stage loads; of torch, too, for a stage with a network."""
+def _use_threads(threads: int) -> None:
+    """Bound the threads of the libraries that a stage loads."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if network:
-        import torch
-
-        torch.set_num_threads(threads)

@@ -223,6 +223,15 @@ TABLES: dict[str, Table] = {
         ),
         per="run",
     ),
+    "word_embeddings": Table(
+        "embed_text",
+        ("word",),
+        _schema(
+            ("word", pa.string(), "of a caption, in lower case"),
+            ("vector", pa.list_(pa.float32()), "its text embedding, unit length"),
+        ),
+        per="run",
+    ),
     "detections": Table(
         "detect",
         ("detector", "image_id", "vocabulary", "rank"),

@@ -1,5 +1,5 @@
 """Settle the vocabulary: from a file, counted from the data set (Open Images), or of its labels; open mode adds what
-the captions name (XPM, 3.2.2)."""
+the captions name (XPM, 3.2.2), for which a name may go without the other words that the file has for it."""
 
 from pipeline.stage import Input, Stage
 
@@ -30,6 +30,10 @@ def run(job) -> None:
     else:
         labels = {row["category"] for row in job.rows("labels")}
         vocabulary = Vocabulary(base=tuple(sorted(labels)))
+    synonyms = {
+        name: words for name, words in (vocabulary.synonyms or {}).items() if vocabulary.group(name) in p.synonyms
+    }
+    vocabulary = replace(vocabulary, synonyms=synonyms)
     if "wordnet" in job.files:
         vocabulary = replace(vocabulary, open=_named(job, vocabulary))
     if not vocabulary.names:

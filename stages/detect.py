@@ -15,10 +15,10 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.detector.detections import detection_rows
     from models.detector.mask_rcnn import load_detector
+    from structures.pictures import float_on, uint8_tensor
     from training.tables import text_vectors
 
     p = job.params
@@ -30,14 +30,14 @@ def run(job) -> None:
     vectors = {group: text_vectors(vocabularies[group], job.device) for group in names}
     pictures = job.pictures(
         ((image,) for image in job.images("val")),
-        lambda picture, _: to_tensor(picture),
+        lambda picture, _: uint8_tensor(picture),
         description="detecting",
         total=job.count_split("val"),
     )
     with job.writer("detections") as writer:
         for image, picture in pictures:
             detections = model.detect(
-                picture.to(job.device),
+                float_on(job.device, picture),
                 vectors,
                 score_threshold=p.score_threshold,
                 nms_iou=p.nms,

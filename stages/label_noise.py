@@ -18,6 +18,7 @@ def run(job) -> None:
     from models.xpm.equations import average_noise, reliability
     from models.xpm.student import RobustStudent
     from structures.batches import batches
+    from structures.pictures import float_on
     from training.tables import text_vectors
     from training.targets import detection_target, label_numbers
 
@@ -42,7 +43,7 @@ def run(job) -> None:
     )
     with job.writer("label_noise") as writer, torch.inference_mode():
         for batch in batches(pictures, job.params.batch):
-            images = [picture.to(job.device) for *_, (picture, _) in batch]
+            images = [float_on(job.device, picture) for *_, (picture, _) in batch]
             targets = [{key: value.to(job.device) for key, value in target.items()} for *_, (_, target) in batch]
             transformed, targets = model.transform(images, targets)
             regions = model.look(model.backbone(transformed.tensors), transformed.image_sizes, targets, text)

@@ -50,20 +50,21 @@ def main() -> None:
 def predict(args: argparse.Namespace) -> None:
     """Do what the command line asks for. Raises UserError where nothing could be done."""
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from evaluation.drawing import draw_detections, encode_png
     from models.detector.detections import detection_rows
     from models.detector.mask_rcnn import load_detector
     from pipeline.checkpoint import read_safetensors
+    from pipeline.numerics import configure_torch
     from sources.coco import instances_json
     from sources.images import ImageError, decode_image
+    from structures.pictures import float_on, uint8_tensor
     from structures.progress import progress
 
     names = list(dict.fromkeys(name.strip() for name in args.classes.split(",") if name.strip()))
     if not names:
         raise UserError("--classes names nothing; wanted names divided by commas")
-    torch.set_num_threads(args.threads)
+    configure_torch(args.threads)
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.zeros((), device=device)
@@ -94,7 +95,7 @@ def predict(args: argparse.Namespace) -> None:
             print(f"predict: passed over: {error}", file=sys.stderr)
             continue
         result = model.detect(
-            to_tensor(picture).to(device),
+            float_on(device, uint8_tensor(picture)),
             {"asked": text},
             score_threshold=args.score,
             nms_iou=args.nms,

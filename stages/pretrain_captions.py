@@ -1,10 +1,19 @@
-"""Teach the teacher's network by captions alone: backbone, pyramid, box head and embedding head (OVR; XPM, 4.1)."""
+"""Teach the teacher's network by captions alone: backbone, pyramid, box head and embedding head (OVR; XPM, 4.1).
 
-from pipeline.stage import Stage
+A picture's text is one of its captions, word by word, or the names of the vocabulary in all of them.
+"""
+
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="pretrain_captions",
-    reads=("images", "nouns", "embeddings"),
+    reads=(
+        "images",
+        Input("captions", when=lambda config: config["pretrain_captions"]["words"] == "all"),
+        Input("word_embeddings", when=lambda config: config["pretrain_captions"]["words"] == "all"),
+        Input("nouns", when=lambda config: config["pretrain_captions"]["words"] == "vocabulary"),
+        Input("embeddings", when=lambda config: config["pretrain_captions"]["words"] == "vocabulary"),
+    ),
     writes=("pretrain_captions",),
     shares=("teacher_network", "optimizer", "training"),
     processes=True,
@@ -18,44 +27,67 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.backbones import read_backbone_weights
     from models.xpm.caption_grounding import CaptionGroundedMaskRCNN
     from sources.images import read_image
     from structures.errors import UserError
+    from structures.pictures import uint8_tensor
     from training.detector import train_detector
     from training.loader import Rows, StepLoader
     from training.tables import text_vectors
 
-    network = job.shared.teacher_network
-    rows = job.table("embeddings").to_pylist()
-    number = {row["category"]: i for i, row in enumerate(rows)}
-    paths = job.image_paths("train")
-    data = []
-    for image, nouns in job.by_image("nouns", columns={"nouns": ["image_id", "category"]}):
-        words = sorted({number[row["category"]] for row in nouns if row["category"] in number})
-        if image["image_id"] in paths and words:
-            data.append((image["path"], words))
+    p, network = job.params, job.shared.teacher_network
+    rows, data = (_all_words if p.words == "all" else _names)(job)
     if not data:
         raise UserError("no caption names anything: there is nothing to learn from; set pretrain_captions.steps to 0")
     torch.manual_seed(job.seed)
-    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
-    settings = {name: getattr(network, name) for name in names}
+    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity")
+    settings = {name: getattr(network, name) for name in names} | {"temperature": p.temperature}
     settings |= {"dimension": len(rows[0]["vector"]), "background": "zero"}
     weights = read_backbone_weights(job.files.get("teacher_network.weights"), network.trainable_layers)
-    model = CaptionGroundedMaskRCNN(weights=weights, frozen=weights is not None, **settings)
+    model = CaptionGroundedMaskRCNN(align=p.align, weights=weights, frozen=weights is not None, **settings)
     model.to(job.device).train()
     model.set_vocabulary(text_vectors(rows, job.device))
 
     def load(row: tuple) -> tuple:
         path, words = row
-        return to_tensor(read_image(job.root, path)), {"words": torch.tensor(words)}
+        return uint8_tensor(read_image(job.root, path)), {"words": torch.tensor(words)}
 
     loader = StepLoader(Rows(data, load), **job.batching())
     curve = train_detector(model, loader, **job.schedule(), description="learning from captions")
     job.save_checkpoint(model.state_dict(), {"detector": settings})
     job.save_curve(curve)
+
+
+def _all_words(job) -> tuple[list[dict], list[tuple]]:
+    """The rows of word_embeddings, and (path, indices into them) of every caption of a training picture."""
+    from models.xpm.caption_grounding import caption_words
+    from structures.errors import UserError
+
+    rows = job.table("word_embeddings").to_pylist()
+    if not rows:
+        raise UserError(
+            "embed_text has no word of a caption: it embeds them where there are captions and `detectors` names "
+            "train_teacher or train_student; otherwise set pretrain_captions.words to vocabulary"
+        )
+    number = {row["word"]: i for i, row in enumerate(rows)}
+    paths = job.image_paths("train")
+    captions = (row for row in job.rows("captions", ["image_id", "text"]) if row["image_id"] in paths)
+    data = [(paths[row["image_id"]], [number[word] for word in caption_words(row["text"])]) for row in captions]
+    return rows, [row for row in data if row[1]]
+
+
+def _names(job) -> tuple[list[dict], list[tuple]]:
+    """The rows of embeddings, and (path, indices into them) of every training picture whose captions name any."""
+    rows = job.table("embeddings").to_pylist()
+    number = {row["category"]: i for i, row in enumerate(rows)}
+    paths, data = job.image_paths("train"), []
+    for image, nouns in job.by_image("nouns", columns={"nouns": ["image_id", "category"]}):
+        words = sorted({number[row["category"]] for row in nouns if row["category"] in number})
+        if image["image_id"] in paths and words:
+            data.append((image["path"], words))
+    return rows, data
 
 
 if __name__ == "__main__":

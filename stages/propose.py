@@ -16,9 +16,9 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.proposals.wspn import WSPN, propose
+    from structures.pictures import float_on, uint8_tensor
 
     p = job.params
     if p.by == "selective_search":
@@ -30,20 +30,21 @@ def run(job) -> None:
     model.to(job.device, memory_format=torch.channels_last).eval()
     pictures = job.pictures(
         job.by_image("proposals", columns={"images": ["image_id", "path", "height", "width"]}),
-        lambda picture, *_: to_tensor(picture),
+        lambda picture, *_: uint8_tensor(picture),
         description="proposals",
         total=job.count("proposals"),
     )
     with job.writer("wspn_proposals") as writer, torch.inference_mode():
         for image, [row], picture in pictures:
             boxes = torch.tensor(row["boxes"], device=job.device)
-            [(_, detection, offsets)] = model([picture.to(job.device)], [boxes])
+            [(_, detection, offsets)] = model([float_on(job.device, picture)], [boxes])
             proposals, scores = propose(
                 boxes,
                 detection,
                 offsets,
                 height=image["height"],
                 width=image["width"],
+                rank=p.wspn.rank,
                 nms_iou=p.wspn.nms,
                 top_k=p.top_k,
             )

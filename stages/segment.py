@@ -7,6 +7,7 @@ STAGE = Stage(
     name="segment",
     reads=("images", "gradcam", "pseudo_boxes"),
     writes=("pseudo_masks",),
+    shares=("activation_map", "gradcam.threshold"),
     per="shard",
     gpu=1,
     threads=8,
@@ -21,19 +22,21 @@ def run(job) -> None:
     import cv2
 
     from models.grounding.crops import cut_crop, paste_mask
-    from models.grounding.maps import activation_maps
+    from models.grounding.maps import activation_maps, united
     from models.masks.interface import load_method
     from pipeline.prefetch import prefetch
     from structures.batches import batches
 
-    p = job.params
+    p, activation_map = job.params, job.shared.activation_map
+    union = {"union": activation_map.union, "threshold": job.shared.gradcam.threshold}
+    shape = {"side": p.side, "margin": p.margin, "interpolation": activation_map.interpolation}
     cv2.setNumThreads(1)
     outline = load_method(p.method)
 
     def cut(picture, image: dict, rows: list[dict], maps: list[dict]) -> list:
         """The crop of each box of an image, None where it is too small."""
-        activation = {row["category"]: activation_maps(row).max(0) for row in maps}
-        return [cut_crop(picture, activation[r["category"]], r["box"], side=p.side, margin=p.margin) for r in rows]
+        activation = {row["category"]: united(activation_maps(row), **union) for row in maps}
+        return [cut_crop(picture, activation[row["category"]], row["box"], **shape) for row in rows]
 
     def crops():
         images = job.by_image("pseudo_boxes", "gradcam", columns={"images": ["image_id", "path"]})

@@ -6,6 +6,7 @@ STAGE = Stage(
     name="select_boxes",
     reads=("images", "nouns", "gradcam", "wspn_proposals"),
     writes=("pseudo_boxes",),
+    shares=("activation_map", "gradcam.threshold"),
     per="shard",
     runtime=15,
 )
@@ -16,11 +17,12 @@ def run(job) -> None:
     import numpy as np
 
     from models.grounding.box_choice.interface import load_method
-    from models.grounding.maps import activation_maps
+    from models.grounding.maps import activation_maps, united
     from structures.batches import batches
     from structures.progress import progress
 
-    p = job.params
+    p, activation_map = job.params, job.shared.activation_map
+    union = {"union": activation_map.union, "threshold": job.shared.gradcam.threshold}
     choose = load_method(p.method)
 
     def pairs():
@@ -45,7 +47,7 @@ def run(job) -> None:
                 if not whole.any():
                     job.reject(image_id, "no_proposal", "no box was proposed on this image", category)
                     continue
-                activation = activation_maps(row).max(0)
+                activation = united(activation_maps(row), **union)
                 yield row, activation, boxes, image["height"], image["width"], instances.get(category, 1)
 
     shown = progress(pairs(), description="choosing boxes", unit="pair", total=job.count("gradcam"))
@@ -61,6 +63,7 @@ def run(job) -> None:
                 heights=np.array(heights),
                 widths=np.array(widths),
                 instances=np.array(instances),
+                interpolation=activation_map.interpolation,
                 **job.method_options(),
             )
             for row, activation, of_image, chosen in zip(rows, activations, boxes, choices):

@@ -15,17 +15,19 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.detector.mask_rcnn import load_detector
     from models.xpm.teacher import label_words
     from structures.batches import batches
     from structures.masks import encode
+    from structures.pictures import float_on, uint8_tensor
     from training.tables import text_vectors
 
     rows = job.table("embeddings").to_pylist()
     number, text = {row["category"]: i for i, row in enumerate(rows)}, text_vectors(rows, job.device)
-    model = load_detector(*job.checkpoint("train_teacher")).to(job.device, memory_format=torch.channels_last)
+    tensors, settings = job.checkpoint("train_teacher")
+    model = load_detector(tensors, settings).to(job.device, memory_format=torch.channels_last)
+    has_masks = settings["supervision"] == "masks"
 
     def known_words(image_id: str, nouns: list[dict]) -> list[str]:
         words = sorted({row["category"] for row in nouns})
@@ -36,7 +38,7 @@ def run(job) -> None:
 
     pictures = job.pictures(
         job.by_image("nouns", columns={"images": ["image_id", "path"]}),
-        lambda picture, *_: to_tensor(picture),
+        lambda picture, *_: uint8_tensor(picture),
         description="teacher's labels",
         total=job.count_images("nouns"),
     )
@@ -47,13 +49,15 @@ def run(job) -> None:
     with job.writer("teacher_masks") as writer:
         for batch in batches(usable, job.params.batch):
             asked = [torch.tensor([number[word] for word in words]) for _, words, _ in batch]
-            images = [picture.to(job.device) for *_, picture in batch]
+            images = [float_on(job.device, picture) for *_, picture in batch]
             for (image_id, words, _), regions in zip(batch, label_words(model, images, asked, text)):
                 if regions is None:
                     job.reject(image_id, "no_region", "the teacher proposes no region in this picture")
                     continue
                 for i, word in enumerate(words):
-                    mask = regions["masks"][i].cpu().numpy()
+                    box = regions["boxes"][i].tolist()
+                    # a teacher of boxes can't outline: its label is all of the box
+                    mask = regions["masks"][i].cpu().numpy() if has_masks else _filled(box, regions["masks"][i])
                     if not mask.any():
                         job.reject(image_id, "empty_mask", "no pixel of the region is object", word, counted=False)
                         continue
@@ -61,13 +65,23 @@ def run(job) -> None:
                         image_id=image_id,
                         category=word,
                         instance=0,
-                        box=regions["boxes"][i].tolist(),
+                        box=box,
                         score=float(regions["score"][i]),
                         similarity=float(regions["similarity"][i]),
                         rank=int(regions["rank"][i]),
                         segmentation=encode(mask),
                         area=float(mask.sum()),
                     )
+
+
+def _filled(box: list[float], mask):
+    """The whole of a box [xyxy, pixels] as a mask of the size of another."""
+    import numpy as np
+
+    x0, y0, x1, y1 = box
+    full = np.zeros(tuple(mask.shape), bool)
+    full[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
+    return full
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ STAGE = Stage(
 def run(job) -> None:
     import torch
 
-    from models.xpm.equations import NOISE_CEILING, NOISE_FLOOR
     from models.xpm.self_training import SELF_TRAINED, SelfTrained
     from models.xpm.student import RobustStudent
     from pipeline.checkpoint import read_safetensors
@@ -36,16 +35,22 @@ def run(job) -> None:
     from training.targets import detection_batches
 
     p = job.params
-    rows = sorted(job.table("embeddings").to_pylist(), key=lambda row: row["group"] != "base")
-    names = [row["category"] for row in rows]
-    base = [row["category"] for row in rows if row["group"] == "base"]
     paths = job.image_paths("train")
-    annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(base)))
     columns = ["image_id", "category", "source", "box", "weight", "segmentation"]
     labels = group_by_image(
         row for row in job.rows("student_labels", columns) if row["weight"] > 0 and row["image_id"] in paths
     )
+    captioned = {row["category"] for of_image in labels.values() for row in of_image}
+    # Eq. 3's words: the base categories, and what captions name; no other name of the vocabulary is known to a student
+    rows = [
+        row for row in job.table("embeddings").to_pylist() if row["group"] == "base" or row["category"] in captioned
+    ]
+    rows.sort(key=lambda row: row["group"] != "base")
+    names = [row["category"] for row in rows]
+    base = [row["category"] for row in rows if row["group"] == "base"]
+    annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(base)))
     log.info("%d images with base annotations, %d with pseudo-masks", len(annotations), len(labels))
+    log.info("%d base categories and %d other words of captions compete", len(base), len(names) - len(base))
     image_ids = sorted(annotations.keys() | labels.keys())
     data = [(paths[i], annotations.get(i, []), labels.get(i, [])) for i in image_ids]
     tensors, settings = job.checkpoint("train_teacher")
@@ -53,13 +58,15 @@ def run(job) -> None:
         tensors, settings_of_student = read_safetensors(job.files["resume"])
         _check_vocabulary(settings_of_student.get("names", []), names, job.files["resume"])
     settings["detector"] |= {"background_weight": p.background_weight}
+    supervision = settings["supervision"]
     self_trained = p.strategy in SELF_TRAINED
     of_strategy = dict(vars(getattr(p, p.strategy))) if hasattr(p, p.strategy) else {}
     noise_lr_factor = of_strategy.pop("noise_lr_factor", 1.0)
     eta_steps, eta_images = (of_strategy.pop(name, 0) for name in ("eta_steps", "eta_images"))
-    student = {"strategy": p.strategy, "pseudo_weight": p.pseudo_weight, "base": len(base), **of_strategy}
+    student = {"strategy": p.strategy, "pseudo_weight": p.pseudo_weight, "base": len(base), "supervision": supervision}
+    student |= of_strategy
     if not self_trained:
-        student["balanced"] = p.balanced
+        student |= {"balanced": p.balanced, "pseudo_losses": p.losses}
 
     def new_student():
         torch.manual_seed(job.seed)
@@ -92,9 +99,9 @@ def run(job) -> None:
         job.save_checkpoint(model.teacher.state_dict(), settings | {"names": names})
         job.save_curve(curve)
         return
-    if model.clamped:
-        bounds = f"{NOISE_FLOOR:g} and {NOISE_CEILING:g}"
-        log.warning("%d values of the noise were kept between %s, which the estimate left", int(model.clamped), bounds)
+    for name, what in (("alpha_at_bound", "reliabilities were 1"), ("variance_at_bound", "variances at their bounds")):
+        shares = [row["value"] for row in curve if row["name"] == name]
+        log.info("%.1f %% of the %s at the end", 100 * shares[-1], what)
     job.save_checkpoint(model.state_dict(), settings | {"student": student, "names": names})
     job.save_curve(curve)
 

@@ -1,6 +1,6 @@
 """Train XPM's teacher on base annotations (Huynh et al., 2022, 3.2.1): class-agnostic boxes and masks, classes by text.
 
-By its parameters it is also OVR, SB, BA-RPN and OVR + OMP of XPM's tables 1 and 2.
+By its parameters it is also OVR, SB, BA-RPN and OVR + OMP of XPM's tables 1 and 2, by masks or by boxes.
 """
 
 from pipeline.stage import Input, Stage
@@ -30,7 +30,7 @@ def run(job) -> None:
     import torch
 
     from models.backbones import read_backbone_weights
-    from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
+    from models.xpm.teacher import Teacher
     from structures.errors import UserError
     from structures.rows import group_by_image
     from training.detector import train_detector
@@ -51,16 +51,22 @@ def run(job) -> None:
     settings |= {name: getattr(p, name) for name in ("background", "background_weight", "prior")}
     settings["dimension"] = len(rows[0]["vector"])
     weights = read_backbone_weights(job.files.get("teacher_network.weights"), network.trainable_layers)
-    model = OpenVocabularyMaskRCNN(weights=weights, frozen=weights is not None, **settings)
+    model = Teacher(supervision=p.supervision, weights=weights, frozen=weights is not None, **settings)
     if job.has("pretrain_captions"):
         tensors, _ = job.checkpoint("pretrain_captions")
         model.start_from(tensors)
+    elif "embedding" in p.frozen:
+        raise UserError(
+            "train_teacher.frozen: the embedding head is what captions taught it, but pretrain_captions.steps is 0 and it "
+            "would stay as it was drawn; take embedding out of train_teacher.frozen, or set pretrain_captions.steps"
+        )
+    model.freeze(p.frozen)
     model.to(job.device).train()
     model.set_vocabulary(text_vectors(rows, job.device))
     data = [(paths[image_id], annotations[image_id]) for image_id in sorted(annotations)]
     batches = detection_batches(job.root, data, categories, **job.batching())
     curve = train_detector(model, batches, **job.schedule(), description="training the teacher")
-    job.save_checkpoint(model.state_dict(), {"detector": settings})
+    job.save_checkpoint(model.state_dict(), {"detector": settings, "supervision": p.supervision})
     job.save_curve(curve)
 
 

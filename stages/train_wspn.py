@@ -17,12 +17,12 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
-    from torchvision.transforms.functional import to_tensor
 
     from models.backbones import read_backbone_weights
     from models.proposals.wspn import WSPN, wspn_loss
     from sources.images import read_image
     from sources.vocabulary import read_vocabulary
+    from structures.pictures import float_on, uint8_tensor
     from training.loader import Rows, StepLoader
     from training.loop import make_optimizer, step_generator, train, warmup_cosine
 
@@ -44,7 +44,7 @@ def run(job) -> None:
 
     def load(row):
         path, boxes, labels = row
-        return to_tensor(read_image(job.root, path)), boxes, labels
+        return uint8_tensor(read_image(job.root, path)), boxes, labels
 
     torch.manual_seed(job.seed)
     weights = read_backbone_weights(job.files.get("weights"))
@@ -57,7 +57,7 @@ def run(job) -> None:
         generator = step_generator(job.seed, step)
         images, boxes, labels = zip(*loader(step))
         sampled = [b[torch.randperm(len(b), generator=generator)[: p.boxes]].to(job.device) for b in boxes]
-        outputs = model([image.to(job.device) for image in images], sampled)
+        outputs = model([float_on(job.device, image) for image in images], sampled)
         labels = torch.stack(labels).to(job.device)
         classification, regression = wspn_loss(
             outputs, sampled, labels, targets=p.targets, overlap=p.overlap, regression_weight=p.regression_weight

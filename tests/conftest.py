@@ -69,7 +69,11 @@ MINIATURE = {
     "detectors": ["train_detector", "finetune_detector", "train_teacher", "train_student"],
     "pretrain_captions": {"steps": 2, "batch": 2, "lr": 0.001, "warmup": 0},
     "train_teacher": {"steps": 3, "batch": 2, "lr": 0.001, "warmup": 0},
-    "student_labels": {"labels": "both", "both": {"agreement_iou": 0.1}, "corrupted_fraction": 0.4},  # few agree by more
+    "student_labels": {
+        "labels": "both",
+        "both": {"agreement_iou": 0.1},
+        "corrupted_fraction": 0.4,
+    },  # few agree by more
     "train_student": {"steps": 3, "batch": 2, "lr": 0.0003, "warmup": 0, "robust": {"eta_steps": 2}},
     "detect": {"score_threshold": 0.0, "max_detections": 5},
     "evaluate_labels": {"scores": ["itm"], "batch": 16},

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from structures.pictures import float_on
 from training.loop import autocast, make_optimizer, step_seed, train, warmup_milestones
 from training.processes import get_rank, get_world_size
 
@@ -32,9 +33,9 @@ def train_detector(
     """Train `model`, which is on `device`, by the losses that model(images, targets) returns; the curve, as of
     training.loop.train. What else than losses ("loss…") they name is recorded.
 
-    batches(step): a list of (picture [3, h, w], target), this process's share of the step's batch, or a part of it with
-    accumulate > 1; it may draw from torch's global generator, which is set for each part of each step, as torchvision's
-    samplers do. optimizer, lr, weight_decay, lr_factors: as for make_optimizer; warmup, milestones: as for
+    batches(step): a list of (picture [3, h, w] uint8, target), this process's share of the step's batch, or a part of it
+    with accumulate > 1; it may draw from torch's global generator, as torchvision's samplers do. That is set for each
+    part of each step, counted over all processes, so that two processes learn what one does from two parts. optimizer, lr, weight_decay, lr_factors: as for make_optimizer; warmup, milestones: as for
     warmup_milestones; precision: as for autocast. A model with update_teacher() is asked for it after each step.
     """
     model.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on processors and on GPUs
@@ -44,9 +45,9 @@ def train_detector(
     network = data_parallel(model)
 
     def take_step(step: int, part: int = 0) -> dict[str, torch.Tensor]:
-        torch.manual_seed(step_seed(seed, step, part, get_rank()))
+        torch.manual_seed(step_seed(seed, step, part * get_world_size() + get_rank()))
         batch = batches(step)
-        images = [picture.to(device, non_blocking=True) for picture, _ in batch]
+        images = [float_on(device, picture) for picture, _ in batch]
         targets = [{key: value.to(device, non_blocking=True) for key, value in target.items()} for _, target in batch]
         with autocast(device, precision):
             losses = network(images, targets)

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.processes import batch_share, get_rank
+from training.processes import batch_share, get_rank, get_world_size
 
 
 class _Steps(Sampler):
-    """The indices that one process takes, part by part of each step, from the step `start` on."""
+    """The indices that one process takes, part by part of each step, from the step `start` on.
+
+    Of each part the processes take a share each, in their order: all of them together see in a part what one process
+    would.
+    """
 
     def __init__(self, size: int, batch: int, seed: int, accumulate: int, start: int):
         self.size, self.batch, self.seed, self.accumulate, self.start = size, batch, seed, accumulate, start
-        self.rank, self.share = get_rank(), batch_share(batch, accumulate)
+        self.share = batch_share(batch, accumulate)
 
     def __iter__(self) -> Iterator[list[int]]:
         order: dict[int, list[int]] = {}
@@ -28,9 +32,9 @@ class _Steps(Sampler):
                     order = {epoch: torch.randperm(self.size, generator=generator).tolist()}
                 indices.append(order[epoch][i])
             position += self.batch
-            of_this_process = indices[self.rank * self.share * self.accumulate :]
             for part in range(self.accumulate):
-                yield of_this_process[part * self.share : (part + 1) * self.share]
+                first = (part * get_world_size() + get_rank()) * self.share
+                yield indices[first : first + self.share]
 
 
 class StepLoader:

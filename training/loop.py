@@ -28,9 +28,9 @@ class TrainingError(UserError):
     """Training can't go on; the message names the step and the last good checkpoint."""
 
 
-def step_seed(seed: int, step: int, part: int = 0, rank: int = 0) -> int:
-    """What the random numbers of a part of a step start from, on one process."""
-    return (seed * 1_000_003 + step + (part * 64 + rank) * 1_000_000_007) % (2**63)
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """What the random numbers of a part of a step start from; parts are counted over all processes."""
+    return (seed * 1_000_003 + step + part * 1_000_000_007) % (2**63)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -101,15 +101,18 @@ def train(
     With accumulate > 1 it is called as take_step(step, part) for each part of a step, whose gradients are averaged.
     Where several processes train, module is a DistributedDataParallel, which averages theirs, and take_step calls it.
     lr_factor(step) scales the learning rates that the optimizer came with; clip bounds the gradients' norm. A
-    checkpoint is kept in `scratch` and taken up again from there; scratch/curve.csv can be watched meanwhile.
+    checkpoint is kept in `scratch` and taken up again from there, on whatever device; scratch/curve.csv can be watched
+    meanwhile.
 
-    Raises TrainingError where the loss is not finite.
+    Raises TrainingError where the loss or the gradients' norm is not finite: it is looked at with each record, before
+    a checkpoint is kept and when a step breaks, for a GPU has to be waited for.
     """
     parallel = isinstance(module, DistributedDataParallel)
     network = module.module if parallel else module
     checkpoint = scratch / "checkpoint.pt"
     rates = [group["lr"] for group in optimizer.param_groups]
     start, curve, sums = _resume(checkpoint, network, optimizer)
+    record = _Record(sums, description, checkpoint)
     live = _LiveCurve(scratch / "curve.csv", curve) if is_main_process() else None
     bar = progress(
         range(start, steps), description=description, unit="step", total=steps, done=start, quiet=not is_main_process()
@@ -120,35 +123,73 @@ def train(
             group["lr"] = rate * lr_factor(step)
         optimizer.zero_grad(set_to_none=True)
         parts = []
-        for part in range(accumulate):
-            # processes exchange gradients once a step, with its last part
-            with module.no_sync() if parallel and part + 1 < accumulate else nullcontext():
-                scalars = take_step(step, part) if accumulate > 1 else take_step(step)
-                (scalars["loss"] / accumulate).backward()
-            parts.append({name: value.detach() for name, value in scalars.items()})
+        try:
+            for part in range(accumulate):
+                # processes exchange gradients once a step, with its last part
+                with module.no_sync() if parallel and part + 1 < accumulate else nullcontext():
+                    scalars = take_step(step, part) if accumulate > 1 else take_step(step)
+                    (scalars["loss"] / accumulate).backward()
+                parts.append({name: value.detach() for name, value in scalars.items()})
+        except Exception:
+            record.settle()  # a network whose weights are no numbers any more breaks in many ways: this says since when
+            raise
         scalars = reduce_dict({name: sum(part[name] for part in parts) / accumulate for name in parts[0]})
-        if not torch.isfinite(scalars["loss"]):
-            good = f"the last good checkpoint is {checkpoint}" if checkpoint.exists() else "no checkpoint was kept yet"
-            value = scalars["loss"].item()
-            raise TrainingError(f"{description}: the loss is {value} at step {step}; {good}; try a lower lr")
-        if clip:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip) if clip else None
         optimizer.step()
-        for name, value in scalars.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-        if (step + 1) % record_every == 0 or step + 1 == steps:
-            count = (step % record_every) + 1
-            rows = [{"step": step + 1, "name": name, "value": total / count} for name, total in sums.items()]
+        record.add(step, scalars, norm)
+        recorded = (step + 1) % record_every == 0 or step + 1 == steps
+        saved = (step + 1) % save_every == 0 and step + 1 < steps
+        if recorded or saved:
+            record.settle()
+        if recorded:
+            rows = record.rows(step + 1, (step % record_every) + 1)
             curve += rows
-            sums = {}
             if live:
                 live.add(rows)
             if time.monotonic() - shown > 5:
                 bar.set_postfix({row["name"]: f"{row['value']:.3f}" for row in rows}, refresh=False)
                 shown = time.monotonic()
-        if is_main_process() and (step + 1) % save_every == 0 and step + 1 < steps:
-            _save(checkpoint, network, optimizer, step + 1, curve, sums)
+        if saved and is_main_process():
+            _save(checkpoint, network, optimizer, step + 1, curve, record.sums)
     return curve
+
+
+class _Record:
+    """The scalars of steps, which stay on the device until they are settled: to read one is to wait for all that a GPU
+    was given. sums: {name: the sum over steps} of those that are settled."""
+
+    def __init__(self, sums: dict[str, float], description: str, checkpoint: Path):
+        self.sums, self._description, self._checkpoint = sums, description, checkpoint
+        self._steps: list[tuple[int, tuple[str, ...]]] = []
+        self._values: list[torch.Tensor] = []
+
+    def add(self, step: int, scalars: dict[str, torch.Tensor], norm: torch.Tensor | None) -> None:
+        """The scalars of a step, and the norm of its gradients."""
+        self._steps.append((step, tuple(scalars)))
+        norm = torch.zeros_like(scalars["loss"]) if norm is None else norm
+        self._values.append(torch.stack([value.float() for value in (*scalars.values(), norm)]))
+
+    def settle(self) -> None:
+        """Add what has come to the sums. Raises TrainingError where a loss or a norm is not finite."""
+        steps, values = self._steps, torch.stack(self._values).tolist() if self._values else []
+        self._steps, self._values = [], []
+        for (step, names), (*scalars, norm) in zip(steps, values):
+            of_step = dict(zip(names, scalars))
+            for what, value in (("loss", of_step["loss"]), ("norm of the gradients", norm)):
+                if not math.isfinite(value):
+                    kept = f"the last good checkpoint is {self._checkpoint}"
+                    good = kept if self._checkpoint.exists() else "no checkpoint was kept yet"
+                    raise TrainingError(
+                        f"{self._description}: the {what} is {value} at step {step}; {good}; try a lower lr"
+                    )
+            for name, value in of_step.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def rows(self, step: int, count: int) -> list[dict]:
+        """The means over `count` steps as rows of the curve; the sums begin anew."""
+        rows = [{"step": step, "name": name, "value": total / count} for name, total in self.sums.items()]
+        self.sums = {}
+        return rows
 
 
 def _resume(checkpoint: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
@@ -180,9 +221,18 @@ class _LiveCurve:
 def _save(
     path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, curve: list[dict], sums: dict
 ) -> None:
-    """Keep the state after `step` steps, at once or not at all."""
+    """Keep the state after `step` steps, at once or not at all; no tensor of it on a GPU, so that any device can go on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(state | {"step": step, "curve": curve, "sums": sums}, draft)
+    torch.save(_on_cpu(state) | {"step": step, "curve": curve, "sums": sums}, draft)
     os.replace(draft, path)
+
+
+def _on_cpu(state):
+    """A state of dicts, lists and tensors with all tensors on the processor."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {key: _on_cpu(value) for key, value in state.items()}
+    return [_on_cpu(value) for value in state] if isinstance(state, list) else state

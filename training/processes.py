@@ -30,7 +30,7 @@ def launch(processes: int) -> None:
     if processes <= 1 or "RANK" in os.environ:
         return
     module = sys.modules["__main__"].__spec__.name
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    torchrun = [sys.executable, "-m", "training.processes", "--standalone", f"--nproc-per-node={processes}"]
     # after "--" torchrun takes no argument for its own: it would read the command's --run as a part of --run-path
     os.execv(sys.executable, [*torchrun, "--module", "--", module, *sys.argv[1:]])
 
@@ -80,12 +80,32 @@ def all_reduce_min(value: float) -> float:
     return float(least)
 
 
-def batch_share(batch: int, accumulate: int) -> int:
-    """Items that a process takes at once of a step's batch. Raises UserError where it can't be split evenly."""
-    share, rest = divmod(batch, get_world_size() * accumulate)
+def batch_share(batch: int, accumulate: int, processes: int | None = None) -> int:
+    """Items that each of `processes` (those that train together) takes at once of a step's batch. Raises UserError where
+    it can't be split evenly."""
+    processes = processes or get_world_size()
+    share, rest = divmod(batch, processes * accumulate)
     if rest:
         raise UserError(
-            f"a batch of {batch} can't be split over {get_world_size()} processes, {accumulate} times each: "
+            f"a batch of {batch} can't be split over {processes} processes, {accumulate} times each: "
             "change batch or accumulate"
         )
     return share
+
+
+def _torchrun() -> None:
+    """torchrun, without its traceback where a process has said itself what went wrong, or where it is told to end."""
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    try:
+        run.main(sys.argv[1:])
+    except ChildFailedError as error:
+        sys.exit(max(1, *(failure.exitcode for failure in error.failures.values())))
+    except SignalException as error:
+        sys.exit(128 + error.sigval)
+
+
+if __name__ == "__main__":
+    _torchrun()

@@ -9,9 +9,9 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.transforms.functional import to_tensor
 
 from sources.images import read_image
+from structures.pictures import uint8_tensor
 from training.loader import Rows, StepLoader
 
 _MIRROR = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.ToPureTensor()])
@@ -25,7 +25,7 @@ def label_numbers(categories: Iterable[str]) -> dict[str, int]:
 def detection_target(
     picture: np.ndarray, annotations: list[dict], numbers: dict[str, int], pseudo_labels: list[dict] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A picture [3, h, w] float32 in 0..1 and its target: boxes [n, 4] xyxy pixels, labels [n], masks [n, h, w] uint8.
+    """A picture [3, h, w] uint8 and its target: boxes [n, 4] xyxy pixels, labels [n], masks [n, h, w] uint8.
 
     picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE); numbers: {category:
     its label}. pseudo_labels, where given: rows of `student_labels`, which come after the annotations; then the target
@@ -46,7 +46,7 @@ def detection_target(
             "weight": torch.tensor([1.0] * len(annotations) + [float(row["weight"]) for row in pseudo_labels]),
             "annotated": torch.tensor(bool(annotations)),
         }
-    return to_tensor(picture), target
+    return uint8_tensor(picture), target
 
 
 def detection_batches(

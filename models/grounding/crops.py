@@ -23,12 +23,23 @@ class Crop:
     phi: np.ndarray
 
 
-def cut_crop(image: np.ndarray, activation: np.ndarray, box: np.ndarray, *, side: int, margin: float) -> Crop | None:
+def cut_crop(
+    image: np.ndarray,
+    activation: np.ndarray,
+    box: np.ndarray,
+    *,
+    side: int,
+    margin: float,
+    interpolation: str = "linear",
+) -> Crop | None:
     """The crop of a box (xyxy pixels), enlarged by `margin` of its sides where the picture allows.
 
-    image: height x width x 3 uint8; activation: h x w cells over the whole picture, read between cells linearly.
+    image: height x width x 3 uint8; activation: h x w cells over the whole picture; interpolation: how they are enlarged
+    to it, "nearest" (OVIS, Fig. 12: the crop has no value that the cells have not) or "linear".
     None where the box holds fewer than 2 x 2 whole pixels.
     """
+    if interpolation not in ("nearest", "linear"):
+        raise ValueError(f"interpolation {interpolation!r}: nearest or linear")
     height, width = image.shape[:2]
     x0, y0 = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
     x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
@@ -36,7 +47,9 @@ def cut_crop(image: np.ndarray, activation: np.ndarray, box: np.ndarray, *, side
         return None
     dx, dy = round(margin * (x1 - x0)), round(margin * (y1 - y0))
     wx0, wy0, wx1, wy1 = max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)
-    full = cv2.resize(activation, (width, height), interpolation=cv2.INTER_LINEAR)
+    nearest = interpolation == "nearest"
+    enlarge = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    full = cv2.resize(activation, (width, height), interpolation=enlarge)
     phi = full[wy0:wy1, wx0:wx1].copy()
     outside = np.ones(phi.shape, bool)
     outside[y0 - wy0 : y1 - wy0, x0 - wx0 : x1 - wx0] = False
@@ -50,7 +63,7 @@ def cut_crop(image: np.ndarray, activation: np.ndarray, box: np.ndarray, *, side
     ] = True
     return Crop(
         pixels=np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255,
-        activation=cv2.resize(phi, (side, side), interpolation=shrink),
+        activation=cv2.resize(phi, (side, side), interpolation=enlarge if nearest else shrink),
         inside=inside,
         window=(wx0, wy0, wx1, wy1),
         box=(x0, y0, x1, y1),

@@ -17,7 +17,11 @@ from models.vision_language.interface import VisionLanguageModel
 from models.vision_language.tokens import encode, tokens_of_span
 from structures.batches import batches
 
-PARTS = 4  # in which the pictures of a batch are encoded: a batch of pairs has fewer pictures
+
+def encoder_batch(batch: int, device: str) -> int:
+    """Pictures that are encoded at once of a batch of pairs, which has fewer: a quarter, or on a GPU, which is not full
+    with them, as many as there are pairs."""
+    return batch if device.startswith("cuda") else max(1, batch // 4)
 
 
 class Grounder:
@@ -45,6 +49,7 @@ class Grounder:
     ):
         self.model, self.tokenizer, self.device, self.batch = model.to(device), tokenizer, device, batch
         self._by_image = masking == "image"
+        self._encoder_batch = encoder_batch(batch, device)
         self._layers, self._score, self._iterations, self._threshold = tuple(layers), score, iterations, threshold
 
     def tokens(self, pair: Pair) -> Tensor | None:
@@ -83,7 +88,7 @@ class Grounder:
                 iterations=self._iterations,
                 threshold=self._threshold,
                 together=self._by_image,
-                chunk=max(1, self.batch // PARTS),
+                chunk=self._encoder_batch,
             )
             for (pair, _), pair_maps, pair_logits in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
                 yield pair, pair_maps, pair_logits

@@ -1,8 +1,20 @@
-"""Activation maps as the table gradcam holds them."""
+"""Activation maps as the table gradcam holds them, and their union (OVIS, Eq. 4)."""
 
 import numpy as np
 
 
 def activation_maps(row: dict) -> np.ndarray:
-    """The maps of a row of `gradcam`, [G, height, width] float32; their maximum over G is Phi (OVIS, Eq. 4)."""
+    """The maps of a row of `gradcam`, [G, height, width] float32, each in 0..1."""
     return row["maps"].astype(np.float32).reshape(-1, row["height"], row["width"])
+
+
+def united(maps: np.ndarray, *, union: str, threshold: float) -> np.ndarray:
+    """Phi of Eq. 4: the union of G maps [G, height, width] in 0..1, as [height, width] float32.
+
+    union "binary": each map is thresholded first, Phi is 0 or 1, as published; "soft": their maximum, in 0..1 (the
+    threshold counts for nothing then).
+    """
+    if union not in ("binary", "soft"):
+        raise ValueError(f"union {union!r}: binary or soft")
+    highest = maps.max(0)
+    return (highest > threshold).astype(np.float32) if union == "binary" else highest

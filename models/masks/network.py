@@ -2,7 +2,9 @@
 
     L = sum over Z foreground points of CE(s(f), 1) + sum over Z background points of CE(s(b), 0)
 
-Many crops train at once: a crop is a group of the convolutions, so each trains as it would alone.
+Each sum is taken as its mean, "a first cross-entropy loss" plus "a second cross-entropy loss" in the text before Eq. 7: the
+patent gives a learning rate and no Z, so the rate must not depend on Z. Many crops train at once: a crop is a group of
+the convolutions, so each trains as it would alone.
 """
 
 import numpy as np
@@ -86,11 +88,16 @@ def forward(pixels: Tensor, weights: list[Tensor]) -> Tensor:
 def ranked_points(values: Tensor, share: float, points: int, uniform: Tensor) -> Tensor:
     """Z pixels drawn from the highest `share` of values: [crops, pixels] to indices [crops, points].
 
-    uniform: [crops, points] numbers in 0..1 that the draw is made of, with replacement.
+    Pixels of equal value are drawn from all together or not at all (a binary map has two values, one enlarged by nearest
+    neighbour few): as many of the highest values as fit into the share, and at least the highest. uniform: [crops, points]
+    numbers in 0..1 that the draw is made of, with replacement.
     """
     count = max(1, round(share * values.shape[1]))
-    order = values.argsort(dim=1, descending=True, stable=True)[:, :count]
-    return order.gather(1, (uniform * count).long().clamp(max=count - 1))
+    ranked, order = values.sort(dim=1, descending=True, stable=True)
+    last = ranked[:, count - 1 : count]
+    above, with_last = (values > last).sum(1, keepdim=True), (values >= last).sum(1, keepdim=True)
+    drawn_from = torch.where((with_last > count) & (above > 0), above, with_last)
+    return order.gather(1, torch.minimum((uniform * drawn_from).long(), drawn_from - 1))
 
 
 def frame_values(side: int, device) -> Tensor:
@@ -135,7 +142,8 @@ def segment_crops(
     with torch.enable_grad():
         for _ in range(steps):
             logits = forward(pixels, weights).gather(1, points)
-            loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1).sum()
+            losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+            loss = losses.unflatten(1, (2, -1)).mean(2).sum()  # the mean over either kind's points, the sum over crops
             gradients = torch.autograd.grad(loss, weights)
             with torch.no_grad():
                 for w, v, g in zip(weights, velocities, gradients):

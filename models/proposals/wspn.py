@@ -2,6 +2,10 @@
 
 W = softmax over categories (W_cls) . softmax over proposals (W_det),   p_c = sum over proposals of w_c
 L = - sum over c of y_c log p_c + (1 - y_c) log (1 - p_c)  +  1/N sum over proposals of smoothL1(t(u), u)
+
+The patent leaves open, and so ours are: two fully connected layers, t(u) as a detector's offsets, which proposals of a
+category that is present are its "diverse set of high-scoring non-overlapping proposals" and which others are drawn to them
+(pseudo_targets), and the suppression of overlapping boxes before the top K are taken.
 """
 
 import torch
@@ -128,17 +132,21 @@ def wspn_loss(
 
 
 def propose(
-    boxes: Tensor, detection: Tensor, offsets: Tensor, *, height: int, width: int, nms_iou: float, top_k: int
+    boxes: Tensor, detection: Tensor, offsets: Tensor, *, height: int, width: int, rank: str, nms_iou: float, top_k: int
 ) -> tuple[Tensor, Tensor]:
     """The best proposals of an image: regressed, ranked by the detection branch over all categories, top K after NMS.
 
-    boxes, offsets: [N, 4]; detection: [N, categories]. Returns [K, 4] xyxy inside the image, and [K] scores in 0..1,
-    descending: the geometric mean over all categories of the box's share of W_det. The largest share of any one
-    category finds fewer objects of categories never named: a part that tells one base category well outdoes whole
-    unknown objects.
+    boxes, offsets: [N, 4]; detection: [N, categories]. rank: of the box's shares of W_det, one a category, "largest"
+    takes the largest ("the top K over all the classes", OVIS), "mean" their geometric mean, which finds more objects of
+    categories never named: a part that tells one base category well does not outdo whole unknown objects.
+
+    Returns [K, 4] xyxy inside the image, and [K] scores in 0..1, descending.
     """
+    if rank not in ("largest", "mean"):
+        raise ValueError(f"rank {rank!r}: largest or mean")
     proposals = clip_boxes_to_image(_CODER.decode(offsets, [boxes]).squeeze(1), (height, width))
-    scores = detection.log_softmax(0).mean(1).exp()
+    shares = detection.log_softmax(0)
+    scores = (shares.mean(1) if rank == "mean" else shares.amax(1)).exp()
     large_enough = remove_small_boxes(proposals, 1.0)
     proposals, scores = proposals[large_enough], scores[large_enough]
     best = nms(proposals, scores, nms_iou)[:top_k]

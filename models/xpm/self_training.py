@@ -15,6 +15,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.transforms import v2
 
 from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
+from models.xpm.teacher import SUPERVISIONS, without_masks
 
 SELF_TRAINED = ("soft_teacher", "unbiased_teacher")
 _FOCUS = 1.5  # gamma of the focal loss (Unbiased-Teacher)
@@ -58,7 +59,8 @@ class SelfTrained(OpenVocabularyMaskRCNN):
     base: how many of the categories, from the first on, annotations may have; strategy: "soft_teacher" (the
     background's loss is weighted by the teacher's probability of it; boxes are learned in steps whose pictures all have
     a label whose box is stable when jittered) or "unbiased_teacher" (focal loss, no boxes); confidence_threshold: score
-    from which a detection is a label; ema_decay: of the moving average; pseudo_weight: of the losses of labels.
+    from which a detection is a label; ema_decay: of the moving average; pseudo_weight: of the losses of labels;
+    supervision: as for models.xpm.teacher.Teacher, of the annotations and of the labels.
     """
 
     def __init__(
@@ -69,12 +71,16 @@ class SelfTrained(OpenVocabularyMaskRCNN):
         confidence_threshold: float,
         ema_decay: float,
         pseudo_weight: float,
+        supervision: str = "masks",
         **detector,
     ):
         super().__init__(**detector)
         if strategy not in SELF_TRAINED:
             raise ValueError(f"no strategy {strategy!r}: {', '.join(SELF_TRAINED)}")
+        if supervision not in SUPERVISIONS:
+            raise ValueError(f"no supervision {supervision!r}: {', '.join(SUPERVISIONS)}")
         self.base, self.strategy, self.pseudo_weight = base, strategy, pseudo_weight
+        self.supervision = supervision
         self.confidence_threshold = confidence_threshold
         self._average = get_ema_multi_avg_fn(ema_decay)
         self.teacher: OpenVocabularyMaskRCNN | None = None
@@ -119,7 +125,7 @@ class SelfTrained(OpenVocabularyMaskRCNN):
             pictures = [augment_strongly(images[i]) for i in labelled]
             pseudo = self._label_losses(pictures, [labels[i] for i in labelled])
             losses |= {f"{name}_pseudo": self.pseudo_weight * loss for name, loss in pseudo.items()}
-        return losses
+        return without_masks(losses) if self.supervision == "boxes" else losses
 
     def _label_losses(self, pictures: list[Tensor], labels: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """The losses over labels that the strategy learns from."""

@@ -1,6 +1,8 @@
 """XPM's robust student (Huynh et al., 2022, 3.2.3 and 3.2.4): a Mask R-CNN that learns from pseudo-masks whose noise it
 estimates, and from base annotations, in the same step."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
@@ -8,7 +10,10 @@ from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
 from models.xpm import equations as xpm
+from models.xpm.teacher import SUPERVISIONS, without_masks
+from structures.errors import UserError
 
+PSEUDO_LOSSES = ("cross_modal", "mask")  # L_X and L_M
 STRATEGIES = ("robust", "none", "stochastic_bce", "class_score", "pixel_score", "dropout_entropy")
 _DROPOUT, _PASSES = 0.3, 8
 
@@ -42,8 +47,12 @@ class RobustStudent(OpenVocabularyMaskRCNN):
 
     base: how many of the categories, from the first on, annotations may have. strategy: how the noise of pseudo-masks
     is met, one of STRATEGIES (XPM, Table 3); noise_input: "region" (XPM) or "region_and_mask"; noise_loss, samples: of
-    Eq. 6; eta: of Eq. 7; pseudo_weight: of the two losses of pseudo-masks; balanced: weights are divided by their mean,
-    so that a strategy says which labels count more, not how much all of them count. The others are the detector's.
+    Eq. 6; eta: of Eq. 7; pseudo_losses: those of PSEUDO_LOSSES that pseudo-masks teach by; pseudo_weight: of these;
+    balanced: weights are divided by their mean, so that a strategy says which labels count more, not how much all of
+    them count; supervision: as for models.xpm.teacher.Teacher. The others are the detector's.
+
+    Raises ValueError for an unknown strategy, loss or supervision; UserError for "robust" without the mask loss, by which
+    noise is learned, and for the mask loss with labels of a teacher that learned boxes alone.
     """
 
     def __init__(
@@ -55,25 +64,41 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         noise_loss: str = "likelihood",
         samples: int = 8,
         eta: float = 0.01,
+        pseudo_losses: Sequence[str] = PSEUDO_LOSSES,
         pseudo_weight: float = 1.0,
         balanced: bool = False,
+        supervision: str = "masks",
         **detector,
     ):
         super().__init__(**detector)
         if strategy not in STRATEGIES:
             raise ValueError(f"no strategy {strategy!r}: {', '.join(STRATEGIES)}")
+        if not pseudo_losses or not set(pseudo_losses) <= set(PSEUDO_LOSSES):
+            raise ValueError(f"no losses {pseudo_losses!r}: one of {', '.join(PSEUDO_LOSSES)}, or both")
+        if strategy == "robust" and "mask" not in pseudo_losses:
+            raise UserError(
+                "train_student.strategy: robust learns by the mask loss which labels are noisy; add mask to "
+                "train_student.losses, or take another strategy"
+            )
+        if supervision == "boxes" and "mask" in pseudo_losses:
+            raise UserError(
+                "train_teacher.supervision: a teacher of boxes has no masks to teach; set train_student.losses to "
+                "[cross_modal], with the strategy none"
+            )
+        if supervision not in SUPERVISIONS:
+            raise ValueError(f"no supervision {supervision!r}: {', '.join(SUPERVISIONS)}")
+        self.asked, self.supervision = tuple(pseudo_losses), supervision
         self.base, self.strategy, self.noise_loss, self.samples = base, strategy, noise_loss, samples
         self.eta, self.pseudo_weight, self.balanced = eta, pseudo_weight, balanced
         self.noise_head = NoiseHead(
             self.roi_heads.mask_predictor.conv5_mask.in_channels, noise_input == "region_and_mask"
         )
         self.register_buffer("least_noise", torch.tensor(float("inf")))  # of all average noises seen: Eq. 7's eta
-        self.register_buffer("clamped", torch.zeros((), dtype=torch.long))  # values of the noise kept within its bounds
 
     def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
-        """A call in training mode: the detector's LOSSES over annotated pictures, "loss_cross_modal" and
-        "loss_pseudo_mask" over pseudo-masks, and their "noise". Every batch has them all, 0 where it has nothing to say
-        about one, so that processes can average them.
+        """A call in training mode: the detector's LOSSES over annotated pictures, and what pseudo_losses gives over
+        pseudo-masks. Every batch has them all, scalars on its device, 0 where it has nothing to say about one or where
+        it is not asked for, so that processes can average them.
 
         targets: dicts of boxes [n, 4], labels [n] from 1 on, masks [n, h, w], pseudo [n] bool (which are pseudo-masks),
         weight [n] float (a factor on their losses) and annotated [] bool (whether the others are all of the picture's
@@ -89,25 +114,35 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             maps = {name: value[annotated] for name, value in features.items()}
             part = ImageList(batch.tensors[annotated], [batch.image_sizes[i] for i in annotated])
             losses = self.detection_losses(part, maps, annotations, self.text[: self.base])
+            if self.supervision == "boxes":
+                losses = without_masks(losses)
         pseudo = [_objects(target, target["pseudo"]) for target in targets]
         return losses | self.pseudo_losses(features, batch.image_sizes, pseudo, self.text)
 
     def pseudo_losses(self, features: dict, sizes: list, targets: list[dict], text: Tensor) -> dict[str, Tensor]:
-        """L_X with alpha, and L_M, of pseudo-masks: Eqs. 3, 6 and 7; and the mean of their average noise. targets:
-        dicts of boxes, labels, masks and weight of each picture; a picture may have none."""
+        """ "loss_cross_modal" and "loss_pseudo_mask" of pseudo-masks, L_X with alpha and L_M (Eqs. 3, 6 and 7); the mean
+        of their average "noise"; the shares of alphas that are 1 ("alpha_at_bound"), and of variances that are at their
+        floor or ceiling ("variance_at_bound"). targets: dicts of boxes, labels, masks and weight of each picture; a
+        picture may have none."""
         regions = self.look(features, sizes, targets, text)
-        loss_mask = self.mask_loss(regions)
         weight = self.weights(regions)
         if self.balanced and len(weight):
             weight = weight / weight.mean().clamp(min=1e-6)
-        loss_words = xpm.cross_modal_loss(regions["logits"], regions["words"], regions["weight"] * weight)
-        noise = xpm.average_noise(regions["variance"].detach())
+        losses = {
+            "loss_cross_modal": xpm.cross_modal_loss(regions["logits"], regions["words"], regions["weight"] * weight),
+            "loss_pseudo_mask": self.mask_loss(regions),
+        }
+        for name, loss in zip(PSEUDO_LOSSES, losses):
+            losses[loss] = self.pseudo_weight * losses[loss] if name in self.asked else torch.zeros_like(losses[loss])
+        variance = regions["variance"].detach()
+        noise, alpha = xpm.average_noise(variance), xpm.reliability(variance, self.eta)
         if self.training and len(noise):
             self.least_noise.clamp_(max=noise.min())
-        return {
-            "loss_cross_modal": self.pseudo_weight * loss_words,
-            "loss_pseudo_mask": self.pseudo_weight * loss_mask,
-            "noise": noise.mean() if len(noise) else noise.sum(),
+        objects = max(1, len(noise))
+        return losses | {
+            "noise": noise.sum() / objects,
+            "alpha_at_bound": (alpha >= 1).float().sum() / objects,
+            "variance_at_bound": xpm.share_at_bound(variance),
         }
 
     def look(self, features: dict, sizes: list, targets: list[dict], text: Tensor) -> dict[str, Tensor]:
@@ -125,14 +160,12 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             for target, rois in zip(targets, boxes)
         ]
         masks = (torch.cat(masks) >= 0.5).float()
-        variance, outside = xpm.noise_variance(self.noise_head(hidden, masks))
-        self.clamped += outside
         return {
             "logits": self.name_logits(embedding, text),
             "words": words,
             "mask_logits": mask_logits,
             "masks": masks,
-            "variance": variance,
+            "variance": xpm.noise_variance(self.noise_head(hidden, masks)),
             "weight": torch.cat([target["weight"] for target in targets]),
             "pooled": pooled,
             "text": text,

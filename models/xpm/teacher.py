@@ -1,5 +1,5 @@
-"""What XPM's teacher says about the words of a caption: where each of them is, and its mask (Huynh et al., 2022,
-3.2.2)."""
+"""XPM's teacher, and what it says about the words of a caption: where each of them is, and its mask (Huynh et al., 2022,
+3.2.1, 3.2.2)."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,29 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 from models.xpm.equations import align
+
+SUPERVISIONS = ("masks", "boxes")
+
+
+def without_masks(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of a detector that learns from boxes alone: the mask's are 0, and no gradient comes from them."""
+    return {name: torch.zeros_like(loss) if "loss_mask" in name else loss for name, loss in losses.items()}
+
+
+class Teacher(OpenVocabularyMaskRCNN):
+    """The teacher in training. supervision: "masks", or "boxes" of the annotations alone (XPM, Table 1), from which its
+    mask head learns nothing; the others are the detector's."""
+
+    def __init__(self, *, supervision: str = "masks", **detector):
+        super().__init__(**detector)
+        if supervision not in SUPERVISIONS:
+            raise ValueError(f"no supervision {supervision!r}: {', '.join(SUPERVISIONS)}")
+        self.supervision = supervision
+
+    def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
+        """A call in training mode."""
+        losses = super().losses(images, targets)
+        return without_masks(losses) if self.supervision == "boxes" else losses
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from structures.modules import modules_with
 CHOICES = {
     "vision_language.model": ("load", {"image_size", "max_tokens", "precision"}),
     "text_embedder.model": ("load_text", {"max_tokens", "precision"}),
-    "select_boxes.method": ("choose", {"heights", "widths", "instances"}),
+    "select_boxes.method": ("choose", {"heights", "widths", "instances", "interpolation"}),
     "segment.method": ("outline", {"batch", "device"}),
     "ingest.train.format": ("read_part", set()),
     "ingest.val.format": ("read_part", set()),

@@ -1,27 +1,34 @@
 """One execution of a stage: its memo, and who does it when several ask for it at once."""
 
 import argparse
+import os
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
 
+from pipeline import locks
 from pipeline.config import checked
 from pipeline.execute import Action, execute
 from pipeline.registry import stages
 from store.blobs import write_atomically
 from store.manifest import Manifest, Output, Run
 from structures.errors import UserError
+from training import processes
 
 STAGE = replace(stages()["pretrain_backbone"], gpu=0)
 
 
 def asked(folder, **changes) -> argparse.Namespace:
-    """The command line of a job of a run without inputs."""
+    """The command line of a job of a run without inputs, and what of the configuration is not its default."""
     settings = {"data": folder, "into": "r", "shard": "all", "threads": 1, "recompute": False, "verify": False}
-    return argparse.Namespace(**settings | changes, config=checked({"run": "r", "root": str(folder)}))
+    configured = {key: value for key, value in changes.items() if key not in settings and key != "gpus"}
+    given = {key: value for key, value in changes.items() if key not in configured}
+    return argparse.Namespace(**settings | given, config=checked({"run": "r", "root": str(folder), **configured}))
 
 
 def test_who_asks_for_what_another_is_doing_waits_and_takes_its_result(tmp_path):
@@ -49,6 +56,58 @@ def test_a_stage_that_failed_leaves_nobody_waiting(tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             execute(STAGE, fail, asked(tmp_path))
+
+
+@pytest.fixture()
+def two_gpus(tmp_path, monkeypatch):
+    """Two pretended GPUs, and the folder of their locks; afterwards torch is as it was."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    tf32, threads = torch.backends.cudnn.allow_tf32, torch.get_num_threads()
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    yield tmp_path / "cap2mask-gpus"
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32, False
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+def test_a_job_has_a_gpu_of_its_own_and_float32_with_all_its_digits(tmp_path, two_gpus):
+    seen = []
+
+    def run(job) -> None:
+        exact = not (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
+        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], exact, torch.are_deterministic_algorithms_enabled()))
+        with job.file("pretrain_backbone/all.txt") as draft:
+            draft.write_text("done")
+
+    with_network = replace(STAGE, gpu=1)
+    execute(with_network, run, asked(tmp_path, gpus=1))
+    taken = [locks.acquire(two_gpus / gpu) for gpu in "01"]
+    execute(with_network, run, asked(tmp_path, gpus=1, into="other"))  # what is remembered waits for nothing
+    execute(replace(with_network, shares=("device",)), run, asked(tmp_path, gpus=1, device="cpu", recompute=True))
+    assert seen == [("0", True, False), ("0,1", True, False)]
+    locks.release(taken[0])
+    training = {"training": {"deterministic": True}, "recompute": True}
+    execute(replace(with_network, shares=("training",)), run, asked(tmp_path, gpus=1, **training))
+    assert seen[2:] == [("0", True, True)] and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    locks.release(taken[1])
+
+
+def test_processes_start_for_what_is_not_remembered_alone_and_for_what_they_can_share(tmp_path, two_gpus, monkeypatch):
+    started = []
+    monkeypatch.setattr(processes, "launch", lambda count: started.append((count, os.environ["CUDA_VISIBLE_DEVICES"])))
+
+    def run(job) -> None:
+        with job.file("train_detector/all.txt") as draft:
+            draft.write_text("done")
+
+    stage = replace(stages()["train_detector"], reads=())
+    with pytest.raises(UserError, match="a batch of 7 can't be split over 2 processes"):
+        execute(stage, run, asked(tmp_path, gpus=2, train_detector={"batch": 7, "weights": ""}))
+    for _ in range(2):
+        execute(stage, run, asked(tmp_path, gpus=2, train_detector={"batch": 8, "weights": ""}))
+    assert started == [(2, "0,1")]
 
 
 def test_detectors_that_find_nothing_have_scores_of_their_own():

@@ -125,6 +125,32 @@ def test_open_mode_takes_the_captions_nouns(folder):
     assert set(pd.read_parquet(folder.run / "nouns").category) == {"umbrella"}
 
 
+def test_a_name_without_synonyms_is_its_own_word_and_they_are_open_ones(folder):
+    """XPM's target names: no other word leads to them, and such words are names of their own."""
+    wordnet = folder.folder / "wordnet"
+    wordnet.mkdir()
+    write_wordnet(wordnet)
+    table = folder.folder / "data" / "toy" / "captions.csv"
+    names = sorted({row[0] for row in list(csv.reader(table.open()))[1:]})
+    table.write_text("image,caption\n" + "".join(f"{name},an umbrella on a dog by a parasol\n" for name in names))
+    words = {"base": ["hound"], "novel": ["parasol"], "synonyms": {"hound": ["dog"], "parasol": ["umbrella"]}}
+    (folder.folder / "words.json").write_text(json.dumps(words))
+    folder.config |= {"vocabulary": "words.json", "categories": {"wordnet": str(wordnet), "min_count": 2}}
+    folder.write_config()
+    folder.stage("ingest")
+    named = {}
+    for synonyms in (["base", "novel"], ["base"], []):
+        folder.config["categories"]["synonyms"] = synonyms
+        folder.write_config()
+        for stage in ("categories", "nouns"):
+            folder.stage(stage)
+        nouns = pd.read_parquet(folder.run / "nouns")
+        named[len(synonyms)] = set(zip(nouns.surface, nouns.category)), categories(folder)["open"]
+    assert named[2] == ({("parasol", "parasol"), ("umbrella", "parasol"), ("dog", "hound")}, [])
+    assert named[1] == ({("parasol", "parasol"), ("umbrella", "umbrella"), ("dog", "hound")}, ["umbrella"])
+    assert named[0] == ({("parasol", "parasol"), ("umbrella", "umbrella"), ("dog", "dog")}, ["dog", "umbrella"])
+
+
 def test_missing_pictures_up_to_the_allowed_share_are_not_held_against_the_stage(folder):
     source = folder.folder / "data" / "toy"
     rows = list(csv.reader((source / "captions.csv").open()))[1:]
@@ -179,6 +205,13 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
         assert jobs["teacher_labels"] == shards and jobs["train_teacher"] == jobs["train_student"] == 1
     plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/coco.yaml", "config/xpm.yaml")
     assert "train_student" in plan and "gradcam" not in plan and "train_detector" not in plan
+    overlays = "--configfile", "config/coco.yaml", "config/xpm.yaml"
+    output = project.snakemake(*overlays, "--config", "categories={wordnet: nowhere}", check=False)
+    assert "categories.wordnet: nowhere is not there; usually /usr/share/wordnet (Debian's wordnet-base)" in output
+    assert "text_embedder.weights: google-bert/bert-base-uncased" in output and "Traceback" not in output
+    plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/openimages.yaml", "config/ovis.yaml")
+    assert re.search(r"^segment +512$", plan, re.M) and re.search(r"^detect +2$", plan, re.M)
+    assert "finetune_detector" in plan and "train_teacher" not in plan and "pretrain_captions" not in plan
     output = project.snakemake(
         "-n",
         "-p",

@@ -1,4 +1,4 @@
-"""Training stages as a user runs them: killed and resumed, on two processes, in bfloat16."""
+"""Training stages as a user runs them: killed and resumed, in bfloat16."""
 
 import os
 import signal
@@ -51,18 +51,11 @@ def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
     pd.testing.assert_frame_equal(its_curve, curve)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("--gpus", "2", "--run", "mini"),
-        ("--training.precision", "bf16", "--accumulate", "2", "--training.workers", "1"),
-    ],
-)
-def test_shared_and_reduced_trainings_come_out_alike(miniature, options):
-    run = "alike-" + options[0].strip("-").replace(".", "-")
-    done = start(miniature, *options, "--into", run, "--device", "cpu")
+def test_trainings_of_reduced_precision_and_of_parts_come_out_alike(miniature):
+    options = ("--training.precision", "bf16", "--accumulate", "2", "--training.workers", "1")
+    done = start(miniature, *options, "--training.deterministic", "true", "--into", "alike", "--device", "cpu")
     assert done.wait() == 0, done.stderr.read()
-    _, curve = result(miniature, run)
+    _, curve = result(miniature, "alike")
     _, alone = result(miniature, "mini")
     losses, loss_alone = (frame[frame.name == "loss"].value.iloc[-1] for frame in (curve, alone))
     assert losses == pytest.approx(loss_alone, rel=0.25), "other random regions, the same task"

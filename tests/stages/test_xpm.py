@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from pycocotools import mask as coco_mask
 
 from pipeline.checkpoint import read_safetensors
@@ -59,6 +60,68 @@ def test_the_student_starts_from_the_teacher_and_finds_eta(miniature):
         float((student[name] - value).abs().max()) for name, value in teacher.items() if value.is_floating_point()
     )
     assert 0 < moved < 0.01  # three small steps
+
+
+def test_a_student_chooses_among_base_names_and_what_captions_name(miniature):
+    """XPM, Eq. 3: a target name that no caption names is unknown to the student."""
+    embeddings = pd.read_parquet(miniature.run / "embeddings")
+    labels = pd.read_parquet(miniature.run / "student_labels")
+    base = embeddings.category[embeddings.group == "base"].tolist()
+    captioned = set(labels.category[labels.weight > 0]) - set(base)
+    unnamed = set(embeddings.category) - set(base) - captioned
+    assert captioned and unnamed, "the miniature's captions name some of the novel categories"
+    _, settings = read_safetensors(miniature.run / "train_student" / "all.safetensors")
+    assert settings["names"][: len(base)] == base and set(settings["names"][len(base) :]) == captioned
+
+
+def test_the_curve_says_how_many_reliabilities_and_variances_are_at_their_bounds(miniature):
+    curve = pd.read_parquet(miniature.run / "train_student" / "_curve")
+    for name in ("noise", "alpha_at_bound", "variance_at_bound"):
+        assert curve.value[curve.name == name].between(0, 1).all() and (curve.name == name).any(), name
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "frozen", "still", "moved"),
+    [
+        (
+            "train_teacher",
+            "pretrain_captions",
+            ["embedding"],
+            "roi_heads.box_predictor.embedding",
+            "roi_heads.box_head",
+        ),
+        ("train_student", "train_teacher", ["backbone", "pyramid", "rpn"], ("backbone.", "rpn."), "roi_heads."),
+    ],
+)
+def test_what_is_frozen_stays_as_it_was(miniature, stage, before, frozen, still, moved):
+    run = f"frozen-{stage}"
+    miniature.stage(stage, "--frozen", json.dumps(frozen), "--into", run)
+    was, _ = read_safetensors(miniature.run / before / "all.safetensors")
+    now, _ = read_safetensors(miniature.run.parent / run / stage / "all.safetensors")
+    kept = [name for name in was if name.startswith(still)]
+    assert kept and all((now[name] == was[name]).all() for name in kept)
+    assert all((now[name] != was[name]).any() for name in was if name.startswith(moved) and name.endswith("weight"))
+
+
+def test_an_embedding_head_that_nothing_taught_is_not_frozen(miniature):
+    config = miniature.folder / "untaught.yaml"
+    config.write_text(yaml.safe_dump(miniature.config | {"pretrain_captions": {"steps": 0}}))
+    arguments = "--configfile", str(config), "--frozen", '["embedding"]', "--into", "untaught"
+    output = miniature.stage("train_teacher", *arguments, check=False, configfile=False)
+    assert "train_teacher.frozen: the embedding head" in output and "Traceback" not in output
+
+
+def test_captions_can_teach_by_the_names_of_the_vocabulary_alone(miniature):
+    """The miniature learns by all words; a run that asks for names has no use for these."""
+    words = pd.read_parquet(miniature.run / "word_embeddings").word
+    assert {"a", "and"} <= set(words) and words.is_unique
+    curves = []
+    for options in (["--words", "vocabulary"], ["--words", "vocabulary", "--align", '["words"]']):
+        run = "-".join(["captions", *(option.strip('-"[]') for option in options)])
+        miniature.stage("pretrain_captions", *options, "--into", run)
+        curves.append(pd.read_parquet(miniature.run.parent / run / "pretrain_captions" / "_curve").value.iloc[0])
+    by_all = pd.read_parquet(miniature.run / "pretrain_captions" / "_curve").value.iloc[0]
+    assert len({by_all, *curves}) == 3 and curves[1] < curves[0]
 
 
 def test_every_label_has_a_noise_map_and_a_reliability(miniature):
@@ -179,10 +242,14 @@ def test_the_other_students_train(miniature, options):
 
 
 def test_tables_run_their_variants_and_share_the_rest(miniature):
-    """One variant of the student: what precedes it is the run's own."""
+    """One variant of the student: what precedes it is the run's own; another from a teacher that learned boxes alone."""
     folder = miniature.folder / "variants"
     folder.mkdir()
     (folder / "plain.yaml").write_text("detectors: [train_student]\ntrain_student: {strategy: none}\n")
+    (folder / "boxes.yaml").write_text(
+        "detectors: [train_student]\ntrain_teacher: {supervision: boxes}\nstudent_labels: {labels: xpm}\n"
+        "train_student: {strategy: none, losses: [cross_modal]}\n"
+    )
     (miniature.folder / "layout.yaml").write_text(
         "- {table: T, note: of a test, columns: [generalized segm all],"
         " rows: [{row: plain, variant: plain, detector: train_student, paper: [42.0]}]}"
@@ -198,4 +265,12 @@ def test_tables_run_their_variants_and_share_the_rest(miniature):
     assert "| plain | " in output and "[42.0]" in output
     stages_run = {path.name for path in (miniature.run.parent / "mini.plain.1" / "manifests").iterdir()}
     assert stages_run == {"train_student", "detect", "evaluate"}
+    boxes = miniature.run.parent / "mini.boxes.1"
+    assert (pd.read_parquet(boxes / "metrics").kind == "bbox").any()
+    labels = pd.read_parquet(boxes / "teacher_masks")
+    sides = np.stack(labels.box.map(lambda box: np.ceil(box[2:]) - np.floor(box[:2])))
+    assert labels.area.tolist() == sides.prod(1).tolist(), "a teacher of boxes labels the whole box"
+    curve = pd.read_parquet(boxes / "train_student" / "_curve")
+    assert (curve.value[curve.name.isin(["loss_mask", "loss_pseudo_mask"])] == 0).all()
+    assert (curve.value[curve.name == "loss_cross_modal"] > 0).any()
     assert "Nothing to be done" in miniature.snakemake("tables", "--config", f"tables={section}")

@@ -34,7 +34,7 @@ DOG, KITE = annotation("dog", 4, 2, 10, 12), pseudo_label("kite", 20, 6, 8, 9, 0
 
 def test_a_target_has_boxes_in_corners_labels_from_one_on_and_masks():
     image, target = detection_target(PICTURE, [DOG], label_numbers(CATEGORIES))
-    assert image.dtype == torch.float32 and torch.equal(image * 255, torch.from_numpy(PICTURE).permute(2, 0, 1).float())
+    assert image.dtype == torch.uint8 and torch.equal(image, torch.from_numpy(PICTURE).permute(2, 0, 1))
     assert target.keys() == {"boxes", "labels", "masks"}
     assert target["boxes"].tolist() == [[4, 2, 14, 14]] and target["labels"].tolist() == [2]
     assert (
@@ -81,6 +81,7 @@ def test_batches_hold_the_pictures_with_and_without_pseudo_labels(tmp_path, pseu
     batches = detection_batches(tmp_path, data, CATEGORIES, batch=4, seed=1, workers=0, accumulate=2)
     parts = [batches(0), batches(0)]
     assert [len(part) for part in parts] == [2, 2]
-    shades = sorted(round(float(picture.mean()) * 255) for part in parts for picture, _ in part)
+    assert all(picture.dtype == torch.uint8 for part in parts for picture, _ in part), "what travels to a GPU is small"
+    shades = sorted(int(picture.float().mean()) for part in parts for picture, _ in part)
     assert shades == [0, 40, 80, 120]
     assert all(("weight" in target) == pseudo for part in parts for _, target in part)

@@ -61,14 +61,13 @@ def choose(
     heights: np.ndarray,
     widths: np.ndarray,
     instances: np.ndarray | int = 1,
-    min_share: float = 0.0,
     interpolation: str = "nearest",
+    min_share: float = 0.0,
 ) -> list[list[Choice]]:
     """See models.grounding.box_choice.interface: the best box by Eq. 6, and further ones for what activation is left.
 
-    min_share: of the whole activation that a further box must hold; interpolation: how a map is enlarged to the
-    picture, "nearest" (OVIS, Fig. 12) or "linear". Nothing is chosen where the activation is zero everywhere or no box
-    has an area.
+    interpolation: "nearest" is OVIS's (Fig. 12); min_share: of the whole activation that a further box must
+    hold. Nothing is chosen where the activation is zero everywhere or no box has an area.
     """
     if interpolation not in ("nearest", "linear"):
         raise ValueError(f"interpolation {interpolation!r}: nearest or linear")

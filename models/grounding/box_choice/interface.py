@@ -35,13 +35,14 @@ class BoxChoice(Protocol):
         heights: np.ndarray,
         widths: np.ndarray,
         instances: np.ndarray,
+        interpolation: str,
         **options,
     ) -> list[list[Choice]]:
         """For each of P pairs (image, category) the choices, best first; none where nothing can be chosen.
 
         activations: [P, h, w], at least 0; boxes: [P, N, 4] float32 xyxy pixels, those without area are never chosen
         (so fewer than N are filled up with zeros); heights, widths: [P] of the pictures, in pixels; instances: [P], how
-        many boxes at most; options: the method's own parameters, keyword-only, by name.
+        many boxes at most; interpolation: how a map is enlarged to its picture, "nearest" or "linear"; options: the method's own parameters, keyword-only, by name.
         """
 
 

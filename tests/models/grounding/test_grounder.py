@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.grounding.grounder import Grounder
+from models.grounding.grounder import Grounder, encoder_batch
 from models.grounding.pairs import Pair
 from models.vision_language.albef import ALBEF
 from models.vision_language.tokens import read_tokenizer
@@ -60,3 +60,14 @@ def test_pairs_that_share_a_picture_have_the_maps_of_their_own_copies(model, tok
     np.testing.assert_allclose(together[:, 0], apart[:, 0], atol=1e-6)
     same = np.allclose(together[:, 1], apart[:, 1], atol=1e-6)
     assert same == (masking == "pair")
+
+
+def test_a_gpu_encodes_a_whole_batch_at_once_and_a_processor_a_quarter(model, tokenizer, monkeypatch):
+    assert [encoder_batch(batch, device) for batch, device in ((16, "cuda"), (16, "cpu"), (2, "cpu"))] == [16, 4, 1]
+    image, text = torch.zeros(3, 96, 96, dtype=torch.uint8), "a bus and a cup"
+    pair, sizes, encode_image = Pair("1", "bus", "1", text, ((2, 5),), image), set(), model.encode_image
+    monkeypatch.setattr(model, "encode_image", lambda images: sizes.add(len(images)) or encode_image(images))
+    options = {"layers": [2, 3], "score": "itm", "masking": "pair", "iterations": 2, "threshold": 0.5}
+    grounder = Grounder(model, tokenizer, batch=16, device="cpu", **options)
+    assert len(list(grounder.ground([(pair, grounder.tokens(pair))]))) == 1
+    assert sizes == {4}

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from models.masks.network import frame_values, ranked_points, segment_crops, weight_count
+from models.masks.network import frame_values, initial_weights, ranked_points, segment_crops, weight_count
 from structures.masks import encode, iou
 
 
@@ -43,3 +44,40 @@ def test_points_come_from_the_asked_share():
     assert points.min() >= 90
     frame = frame_values(5, "cpu").view(5, 5)
     assert frame[0].tolist() == [0, 0, 0, 0, 0] and frame[2, 2] == -2
+
+
+def test_a_step_is_taken_on_the_sum_of_both_cross_entropies():
+    """Eq. 7 of one crop, written out with torch's modules and optimizer."""
+    pictures, activation, normal, uniform = crops(1)
+    options = OPTIONS | {"background": "least", "steps": 2, "lr": 0.25}
+    layers = [torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.nn.Conv2d(8, 8, 3, padding=1, bias=False)]
+    layers += [torch.nn.Conv2d(8, 1, 1, bias=False)]
+    for layer, weight in zip(layers, initial_weights(normal, 8)):
+        layer.weight.data = weight.clone()
+    norm = torch.nn.BatchNorm2d(8, affine=False, track_running_stats=False)
+    network = torch.nn.Sequential(layers[0], norm, torch.nn.ReLU(), layers[1], norm, torch.nn.ReLU(), layers[2])
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.25, momentum=0.9)
+    crop = F.batch_norm(pictures, None, None, training=True)
+    ranks = activation.flatten().argsort(descending=True, stable=True)
+    object_points = ranks[: round(0.06 * 256)][(uniform[0, 0] * round(0.06 * 256)).long()]
+    dark = (activation.flatten() == 0).nonzero().flatten()  # more than 0.3 of the crop: all that is least activated
+    ground_points = dark[(uniform[0, 1] * len(dark)).long()]
+    for _ in range(2):
+        logits = network(crop).flatten()
+        of_object = F.binary_cross_entropy_with_logits(logits[object_points], torch.ones(40))
+        of_ground = F.binary_cross_entropy_with_logits(logits[ground_points], torch.zeros(40))
+        optimizer.zero_grad()
+        (of_object + of_ground).backward()
+        optimizer.step()
+    expected = network(crop).sigmoid()[0]
+    torch.testing.assert_close(segment_crops(pictures, activation, normal, uniform, **options), expected)
+
+
+def test_pixels_of_equal_value_are_drawn_from_together():
+    binary = torch.zeros(2, 100)
+    binary[0, 10:70] = 1  # more than the share: all of them, not the uppermost
+    binary[1, 90:95] = 1  # less than the share: these alone, nothing that is not activated
+    points = ranked_points(binary, 0.2, 2000, torch.rand(2, 2000, generator=torch.Generator().manual_seed(0)))
+    assert set(points[0].tolist()) == set(range(10, 70)) and set(points[1].tolist()) == set(range(90, 95))
+    ground = ranked_points(-binary, 0.2, 2000, torch.rand(2, 2000, generator=torch.Generator().manual_seed(1)))
+    assert set(ground[0].tolist()) == {*range(10), *range(70, 100)} and 92 not in ground[1]

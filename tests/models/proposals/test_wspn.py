@@ -28,8 +28,21 @@ def test_proposals_stay_inside_and_come_best_first():
     torch.manual_seed(0)
     boxes = torch.tensor([[0, 0, 20, 20], [10, 10, 40, 40], [12, 11, 40, 41], [30, 0, 48, 30.0]])
     detection = torch.tensor([[0.0, 1], [3, 2], [1, 1], [2, 3]])
-    proposals, scores = propose(boxes, detection, torch.randn(4, 4), height=48, width=48, nms_iou=0.5, top_k=3)
+    options = {"height": 48, "width": 48, "rank": "mean", "nms_iou": 0.5, "top_k": 3}
+    proposals, scores = propose(boxes, detection, torch.randn(4, 4), **options)
     assert (proposals >= 0).all() and (proposals <= 48).all() and (scores.diff() <= 0).all() and len(proposals) <= 3
+
+
+def test_proposals_are_ranked_by_their_largest_share_of_a_category_or_by_their_mean_share():
+    boxes = torch.tensor([[0, 0, 10, 10], [20, 0, 30, 10], [0, 20, 10, 30.0]])
+    shares = torch.tensor([[0.9, 0.01, 0.01], [0.05, 0.5, 0.5], [0.05, 0.49, 0.49]])  # of three categories
+    options = {"height": 48, "width": 48, "nms_iou": 0.5, "top_k": 3}
+    proposals, scores = propose(boxes, shares.log(), torch.zeros(3, 4), rank="largest", **options)
+    torch.testing.assert_close((proposals, scores), (boxes, torch.tensor([0.9, 0.5, 0.49])))
+    proposals, scores = propose(boxes, shares.log(), torch.zeros(3, 4), rank="mean", **options)
+    torch.testing.assert_close((proposals, scores), (boxes[[1, 2, 0]], shares.prod(1)[[1, 2, 0]] ** (1 / 3)))
+    with pytest.raises(ValueError, match="largest or mean"):
+        propose(boxes, shares, torch.zeros(3, 4), rank="first", **options)
 
 
 def test_wspn_learns_where_a_named_object_is():

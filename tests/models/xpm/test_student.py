@@ -1,5 +1,8 @@
 """The robust student: what learns from what."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +10,7 @@ import torch.nn.functional as F
 from models.detector.mask_rcnn import LOSSES
 from models.xpm.student import STRATEGIES, RobustStudent
 
-KEYS = (*LOSSES, "loss_cross_modal", "loss_pseudo_mask", "noise")
+KEYS = (*LOSSES, "loss_cross_modal", "loss_pseudo_mask", "noise", "alpha_at_bound", "variance_at_bound")
 SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
 
 
@@ -99,11 +102,60 @@ def test_the_cross_modal_loss_leaves_the_noise_head_alone():
     assert model.roi_heads.box_predictor.embedding.weight.grad.abs().sum() > 0
 
 
-def test_noise_beyond_its_bounds_is_kept_within_and_counted():
-    model = student()
-    torch.nn.init.constant_(model.noise_head.out.bias, -80.0)
+@pytest.mark.parametrize(
+    ("bias", "eta", "alpha", "variance"), [(-80.0, 0.01, 1, 1), (0.0, 0.01, 0, 0), (0.0, 0.9, 1, 0), (80.0, 0.01, 0, 1)]
+)
+def test_the_shares_at_the_bounds_of_noise_and_reliability_are_recorded(bias, eta, alpha, variance):
+    model = student(eta=eta)
+    torch.nn.init.zeros_(model.noise_head.out.weight)
+    torch.nn.init.constant_(model.noise_head.out.bias, bias)
     losses = model(*batch())
-    assert all(torch.isfinite(value) for value in losses.values()) and model.clamped > 0
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert (losses["alpha_at_bound"], losses["variance_at_bound"]) == (alpha, variance)
+
+
+def test_the_least_noise_that_was_published_tells_labels_apart():
+    """With eta = 0.01 (XPM, 4.1) a label as quiet as that is worth five times one whose noise is 0.05."""
+    weights = []
+    for noise in (0.01, 0.05):
+        model = student(eta=0.01)
+        torch.nn.init.zeros_(model.noise_head.out.weight)
+        torch.nn.init.constant_(model.noise_head.out.bias, math.log(math.expm1(noise)))
+        losses = model(*batch())
+        assert losses["noise"].item() == pytest.approx(noise, rel=1e-4)
+        weights.append(losses["loss_cross_modal"].item())
+    assert weights[0] == pytest.approx(5 * weights[1], rel=1e-3)
+
+
+def test_a_step_is_the_equations_of_the_paper():
+    """Eqs. 3, 6 and 7 in NumPy, of what the student sees of three pseudo-masks."""
+    model = student(eta=0.3, noise_loss="expected", samples=5)
+    masks = (torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(5)) > 0.5).to(torch.uint8)
+    boxes = torch.tensor([[10.0, 10, 50, 40], [8.0, 8, 44, 40], [30.0, 20, 70, 60]])
+    target = {
+        "boxes": boxes,
+        "labels": torch.tensor([1, 3, 2]),
+        "masks": masks,
+        "weight": torch.tensor([1.0, 2.0, 0.5]),
+    }
+    features = model.backbone(torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(6)))
+    args = features, [(64, 80)], [target], TEXT
+    with torch.no_grad():
+        torch.manual_seed(9)
+        losses = model.pseudo_losses(*args)
+        regions = {name: value.double().numpy() for name, value in model.look(*args).items() if name != "words"}
+        torch.manual_seed(9)
+        z = torch.randn(5, *regions["masks"].shape).double().numpy()
+    names, v = np.array([0, 2, 1]), regions["variance"]
+    log_p = regions["logits"] - np.log(np.exp(regions["logits"]).sum(1, keepdims=True))
+    alpha = np.minimum(1, 0.3 / v.mean((1, 2)))
+    cross_modal = -(alpha * regions["weight"] * log_p[np.arange(3), names]).mean()
+    noisy = regions["mask_logits"] + np.sqrt(v) * z
+    entropy = np.logaddexp(0, noisy) - regions["masks"] * noisy  # -m log s(x) - (1 - m) log (1 - s(x))
+    mask = (regions["weight"][:, None, None] * entropy.mean(0)).mean()
+    assert losses["loss_cross_modal"].item() == pytest.approx(cross_modal, rel=1e-4)
+    assert losses["loss_pseudo_mask"].item() == pytest.approx(mask, rel=1e-4)
+    assert losses["noise"].item() == pytest.approx(v.mean(), rel=1e-4)
 
 
 def test_no_such_strategy():
