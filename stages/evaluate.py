@@ -4,7 +4,7 @@ a student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 import logging
 from collections.abc import Iterator
 
-from pipeline.conditions import estimates_noise, uses_ovis_labels
+from pipeline.conditions import compares_proposals, estimates_noise, uses_ovis_labels
 from pipeline.stage import Input, Stage
 
 log = logging.getLogger("cap2mask")
@@ -17,6 +17,7 @@ STAGE = Stage(
         "annotations",
         "detections",
         Input("label_metrics", when=uses_ovis_labels),
+        Input("proposal_metrics", when=compares_proposals),
         Input("student_labels", when=estimates_noise),
         Input("label_noise", when=estimates_noise),
     ),
@@ -46,6 +47,9 @@ def run(job) -> None:
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
             for row in job.rows("label_metrics"):
+                writer.add(detector="", **row)
+        if job.has("proposal_metrics"):
+            for row in job.rows("proposal_metrics"):
                 writer.add(detector="", **row)
         if job.has("label_noise"):
             for row in _reliability(job, truth, vocabulary):
