@@ -5,14 +5,14 @@ object is one of every ancestor of its category, too; who judged a category pres
 judged it absent judged its descendants absent.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 Judged = Mapping[str, frozenset[str]]  # {image_id: categories}; an image that is not in it was judged for all
 Ancestors = Mapping[str, Sequence[str]]  # {category: the categories that it is a kind of}
 
 
-def judged_categories(rows: Iterable[dict], ancestors: Ancestors | None = None) -> Judged:
-    """The categories judged in each image, from rows of the table `judged`."""
+def judged_categories(rows: Iterable[dict], image_ids: Container[str], ancestors: Ancestors | None = None) -> Judged:
+    """The categories judged in each of the images, from rows of the table `judged`."""
     ancestors = ancestors or {}
     descendants: dict[str, list[str]] = {}
     for category, above in ancestors.items():
@@ -20,6 +20,8 @@ def judged_categories(rows: Iterable[dict], ancestors: Ancestors | None = None) 
             descendants.setdefault(ancestor, []).append(category)
     judged: dict[str, set[str]] = {}
     for row in rows:
+        if row["image_id"] not in image_ids:
+            continue
         implied = (ancestors if row["present"] else descendants).get(row["category"], ())
         judged.setdefault(row["image_id"], set()).update((row["category"], *implied))
     return {image_id: frozenset(categories) for image_id, categories in judged.items()}

@@ -106,7 +106,8 @@ TABLES: dict[str, Table] = {
             (
                 "category",
                 pa.string(),
-                "as the source names it; an image with rows here was judged for these categories alone, one without for all",
+                "as the source names it; an image with rows here was judged for these categories alone, one without for "
+                "all; empty: of no category, in every image that was not judged for all",
             ),
             ("present", pa.bool_(), "whether an object of it is there"),
         ),

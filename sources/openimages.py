@@ -54,7 +54,7 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
         _labels(root / part.labels, names) if part.labels else None,
         lambda size_of: _annotations(root, part, names, set(counts), size_of, threads),
         counts=counts,
-        judged=_judged(root / part.labels, names) if part.labels else None,
+        judged=_judged(root / part.labels, names) if part.labels else (),
     )
 
 

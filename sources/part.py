@@ -30,8 +30,9 @@ class Part:
 
     images: {image_id: (path relative to root, width, height)}, the sizes None where only the picture tells;
     captions: rows of the table, or faults; labels: rows of the table, None where the annotations' categories are the
-    labels; judged: rows of the table, None where every category was judged in every picture; annotations(size_of): rows of the table, or faults, where size_of(image_id) is (height, width), or None for
-    a picture that can't be used; counts: {category: objects outlined}, crowds left out.
+    labels; judged: rows of the table, None where every category was judged in every picture that has annotations;
+    annotations(size_of): rows of the table, or faults, where size_of(image_id) is (height, width), or None for a
+    picture that can't be used; counts: {category: objects outlined}, crowds left out.
     """
 
     images: dict[str, tuple[str, int | None, int | None]]

@@ -38,7 +38,7 @@ def run(job) -> None:
     images = {row["image_id"]: (row["height"], row["width"]) for row in job.images("val")}
     ancestors = _hierarchy(job)
     truth = list(with_ancestors(job.rows("annotations"), ancestors))
-    judged = judged_categories(job.rows("judged"), ancestors)
+    judged = judged_categories(job.rows("judged"), images, ancestors)
     detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
@@ -56,7 +56,7 @@ def run(job) -> None:
             for row in job.rows("proposal_metrics"):
                 writer.add(detector="", **row)
         if job.has("label_noise"):
-            for row in _reliability(job, truth, judged, vocabulary):
+            for row in _reliability(job, truth, ancestors, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)
 
 
@@ -86,13 +86,13 @@ def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
         log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
 
 
-def _reliability(job, truth: list[dict], judged, vocabulary) -> Iterator[dict]:
+def _reliability(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
     import pandas as pd
 
     from evaluation.ground_truth import annotations_by_image_and_category
-    from evaluation.judged import of_judged
+    from evaluation.judged import judged_categories, of_judged
     from evaluation.label_quality import best_iou, rank_correlation
     from structures.progress import progress
 
@@ -101,6 +101,7 @@ def _reliability(job, truth: list[dict], judged, vocabulary) -> Iterator[dict]:
     alphas = {
         tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
     }
+    judged = judged_categories(job.rows("judged"), {key[0] for key in alphas}, ancestors)
     rows = []
     labels = of_judged(job.rows("student_labels", [*columns, "segmentation"]), judged)
     for row in progress(labels, description="labels against the truth", unit="label"):

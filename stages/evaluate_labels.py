@@ -46,7 +46,7 @@ def run(job) -> None:
         for group in (vocabulary.group(category), "all"):
             values.setdefault((protocol, kind, group, metric), []).append(float(value))
 
-    judged = judged_categories(job.rows("judged"))
+    judged = judged_categories(job.rows("judged"), sizes)
     pseudo_masks = (row for row in job.rows("pseudo_masks") if row["image_id"] in sizes and row["category"] in known)
     labels = {
         "pseudo_labels": list(_pseudo_labels(of_judged(pseudo_masks, judged), objects, note)),

@@ -61,6 +61,9 @@ def run(job) -> None:
                 note(captions, row)
             for row in part.labels or ():
                 note(labels, row)
+            exhaustive = part.judged is None and bool(getattr(job.params, name).instances)
+            for image_id in () if exhaustive else part.images:
+                note(judged, {"image_id": image_id, "category": "", "present": False})
             for row in part.judged or ():
                 note(judged, row)
             outlined = part.annotations(size_of)
@@ -68,7 +71,7 @@ def run(job) -> None:
                 note(annotations, row)
                 if part.labels is None and not isinstance(row, Fault):
                     note(labels, {key: row[key] for key in ("image_id", "category")})
-                if part.judged is not None and not isinstance(row, Fault):
+                if not exhaustive and not isinstance(row, Fault):
                     note(judged, {key: row[key] for key in ("image_id", "category")} | {"present": True})
         for spill in (captions, annotations, labels, judged):
             spill.write(unique=spill in (labels, judged))

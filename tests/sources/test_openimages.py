@@ -98,9 +98,9 @@ def test_groups_are_left_out_of_training(root):
     assert [row["image_id"] for row in kept] == ["000a", "000a"]
 
 
-def test_without_image_level_labels_everything_was_judged(root):
+def test_without_image_level_labels_nothing_but_what_is_outlined_was_judged(root):
     part = openimages.read_part(root, SimpleNamespace(**{**vars(PART), "labels": ""}))
-    assert part.judged is None and part.labels is None
+    assert part.judged == () and part.labels is None
 
 
 def test_masks_of_pictures_that_can_not_be_used_are_passed_over(root):

@@ -34,6 +34,7 @@ TRAIN = {
     "t1": ([(CAT, LEFT), (CAT, RIGHT), (WHEEL, LEFT), (WHEEL, RIGHT)], [], [CAT, WHEEL], [CUP]),
     "t2": ([(CAT, LEFT), (ANIMAL, LEFT), (ANIMAL, RIGHT), (WHEEL, LEFT), (WHEEL, RIGHT)], [], [CAT, ANIMAL], []),
     "t3": ([(CUP, LEFT)], [(CUP, RIGHT)], [CUP], []),
+    "t4": ([(WHEEL, LEFT)], [], [WHEEL], []),  # of no class of the challenge is anything known
 }
 VAL = {
     "v1": ([(CUP, LEFT)], [(CUP, RIGHT)], [CUP], [CAT]),
@@ -66,6 +67,15 @@ def write_part(root, name, pictures):
     return shared | {table: f"{name}-{table}.csv" for table in tables}
 
 
+def write_captioned(root):
+    """A picture with a caption alone, of Conceptual Captions, which nobody judged. Returns its section of ingest."""
+    (root / "captioned").mkdir()
+    Image.new("RGB", SIZE[::-1], (90, 120, 60)).save(root / "captioned" / "0.jpg")
+    (root / "captions.tsv").write_text("a cup of coffee\thttp://x.example/0\n")
+    shared = {"format": "conceptual_captions", "images": "captioned", "captions": "captions.tsv"}
+    return shared | {"file_name": "{row}.jpg"}
+
+
 def half(x0):
     """The left or the right half of a picture as a mask."""
     mask = np.zeros(SIZE, bool)
@@ -85,9 +95,10 @@ def project(tmp_path_factory):
     (root / "boxable.csv").write_text(f"{every_class}{WHEEL},Wheel\n")
     (root / "hierarchy.json").write_text(json.dumps(HIERARCHY))
     parts = {"train": write_part(root, "train", TRAIN), "val": write_part(root, "val", VAL)}
+    parts["captioned"] = write_captioned(root)
     config |= {"root": str(root), "toy": {"train": 0, "val": 0}, "vocabulary": "", "ingest": parts}
     config |= {"categories": {"base": 2, "novel": 1}, "detectors": ["train_detector"], "shards": 2}
-    config["evaluate_labels"] = {"scores": []}
+    config |= {"evaluate_labels": {"scores": []}, "evaluate_proposals": {"generators": []}}
     project.write_config()
     project.stage("ingest")
     project.stage("categories")
@@ -144,7 +155,8 @@ def scores(project, *args):
 
 def test_labels_verified_absent_are_kept_beside_those_present(project):
     judged = pd.read_parquet(project.run / "judged")
-    of_val = judged[judged.image_id.isin(list(VAL))]
+    assert set(judged[judged.category == ""].image_id) == {*TRAIN, *VAL, "cc_0"}, "none was judged for all categories"
+    of_val = judged[judged.image_id.isin(list(VAL)) & (judged.category != "")]
     assert sorted(zip(of_val.image_id, of_val.category, of_val.present)) == [
         ("v1", "Cat", False), ("v1", "Coffee cup", True),
         ("v2", "Animal", False), ("v2", "Coffee cup", True),
@@ -181,11 +193,12 @@ def test_a_hierarchy_without_its_classes_is_one_line(project):
 
 def test_pseudo_labels_of_what_nobody_judged_are_not_measured(project):
     """Of the training images: a cup on t3 is right; one on t2, where nobody looked for cups, says nothing; one on t1,
-    where somebody saw that there is none, is false and first: precision 1/2. Counted, t2's would make it 1/3."""
+    where somebody saw that there is none, is false and first: precision 1/2. Counted, t2's would make it 1/3, and so would
+    t4's, of which nothing is known, or the captioned picture's."""
     for table in ("nouns", "gradcam", "proposals", "pseudo_boxes", "wspn_proposals"):
         for shard in "01":
             put(project, table, part=shard)
-    rows = [("t1", 0.8), ("t2", 0.9), ("t3", 0.5)]
+    rows = [("cc_0", 0.99), ("t1", 0.8), ("t2", 0.9), ("t3", 0.5), ("t4", 0.95)]
     masks = [
         {
             "image_id": image_id,

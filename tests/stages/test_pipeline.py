@@ -16,7 +16,7 @@ from store.manifest import Run
 def test_every_table_can_be_read_and_has_its_schema(miniature):
     for name, table in TABLES.items():
         frame = pd.read_parquet(miniature.run / name)
-        assert len(frame) > 0, name
+        assert len(frame) > 0 or name == "judged", name  # of COCO, which was judged for all categories, it has no row
         assert list(frame.columns) == table.schema.names
         for file in (miniature.run / name).glob("*.parquet"):
             assert pq.read_schema(file).equals(table.schema), name
