@@ -97,6 +97,19 @@ TABLES: dict[str, Table] = {
         ),
     ),
     "labels": Table("ingest", ("image_id", "category"), _schema(_IMAGE, _CATEGORY)),
+    "judged": Table(
+        "ingest",
+        ("image_id", "category", "present"),
+        _schema(
+            _IMAGE,
+            (
+                "category",
+                pa.string(),
+                "as the source names it; an image with rows here was judged for these categories alone, one without for all",
+            ),
+            ("present", pa.bool_(), "whether an object of it is there"),
+        ),
+    ),
     "category_counts": Table(
         "ingest",
         ("category",),

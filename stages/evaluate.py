@@ -12,6 +12,7 @@ STAGE = Stage(
         "images",
         "categories",
         "annotations",
+        "judged",
         "detections",
         Input("label_metrics", when=uses_ovis_labels),
         Input("student_labels", when=estimates_noise),
@@ -24,36 +25,54 @@ STAGE = Stage(
 
 
 def run(job) -> None:
+    from evaluation.judged import judged_categories, with_ancestors
     from evaluation.protocols import protocol_scores
     from sources.vocabulary import read_vocabulary
     from structures.progress import progress
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     images = {row["image_id"]: (row["height"], row["width"]) for row in job.images("val")}
-    truth = list(job.rows("annotations"))
+    ancestors = _hierarchy(job)
+    truth = list(with_ancestors(job.rows("annotations"), ancestors))
+    judged = judged_categories(job.rows("judged"), ancestors)
     detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
     with job.writer("metrics") as writer:
         for detector in job.parts("detections"):
             by_names = {group: rows for (owner, group), rows in detections.items() if owner == detector}
-            scores = protocol_scores(images, truth, by_names, vocabulary.base, vocabulary.novel)
+            scores = protocol_scores(images, truth, by_names, vocabulary.base, vocabulary.novel, judged)
             for row in progress(scores, description=f"scoring {detector}", unit="value"):
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
             for row in job.rows("label_metrics"):
                 writer.add(detector="", **row)
         if job.has("label_noise"):
-            for row in _reliability(job, truth, vocabulary):
+            for row in _reliability(job, truth, judged, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)
 
 
-def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
+def _hierarchy(job) -> dict[str, tuple[str, ...]]:
+    """{category: its ancestors}, where the configuration names a hierarchy of the categories."""
+    from sources.openimages_classes import read_hierarchy
+    from structures.errors import UserError
+
+    if "hierarchy" not in job.files:
+        return {}
+    if "classes" not in job.files:
+        raise UserError(
+            "evaluate.hierarchy is set, evaluate.classes is not: name the CSV of the classes' names there, as ingest does"
+        )
+    return read_hierarchy(job.files["hierarchy"], job.files["classes"])
+
+
+def _reliability(job, truth: list[dict], judged, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
     import pandas as pd
 
     from evaluation.ground_truth import annotations_by_image_and_category
+    from evaluation.judged import of_judged
     from evaluation.label_quality import best_iou, rank_correlation
     from structures.progress import progress
 
@@ -63,7 +82,7 @@ def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
         tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
     }
     rows = []
-    labels = job.rows("student_labels", [*columns, "segmentation"])
+    labels = of_judged(job.rows("student_labels", [*columns, "segmentation"]), judged)
     for row in progress(labels, description="labels against the truth", unit="label"):
         key = tuple(row[name] for name in columns)
         if key in alphas and row["category"] in vocabulary.measured:
