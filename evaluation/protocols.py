@@ -1,13 +1,18 @@
 """The two protocols of open-vocabulary detection (OVIS and XPM, experiments).
 
 Generalized: all categories compete, on all images that hold a base or novel object. Constrained: only the group's
-categories compete, on images that hold one of the group's objects.
+categories compete, on images that hold one of the group's objects. A crowd makes an image count as any object does (so
+XPM, 4.1, counts), but is none to be found.
 """
 
 from collections.abc import Iterator, Sequence
 
 from evaluation.average_precision import average_precision
+<<<<<<< HEAD
 from evaluation.judged import Judged, of_judged
+=======
+from evaluation.ground_truth import images_holding
+>>>>>>> helper-i
 
 
 def protocol_scores(
@@ -34,7 +39,7 @@ def protocol_scores(
             else:
                 rounds = [(group, {group: groups[group]}) for group in ("base", "novel") if groups[group]]
             for competing, measured in rounds:
-                image_ids = {row["image_id"] for row in annotations if row["category"] in groups[competing]}
+                image_ids = images_holding(annotations, groups[competing])
                 sizes = {image_id: images[image_id] for image_id in image_ids}
                 counted = list(of_judged(detections.get(competing, []), judged or {}))
                 scores = average_precision(sizes, annotations, counted, measured, kind)

@@ -54,7 +54,12 @@ def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> p
             for column, printed in zip(table["columns"], paper):
                 protocol, kind, group, *metric = column.split()
                 of_labels = protocol in ("pseudo_labels", "gradcam_labels") or "protocol" in row
-                key = ("" if of_labels else row["detector"], row.get("protocol", protocol), kind, group)
+                key = (
+                    "" if of_labels else row["detector"],
+                    row.get("protocol", protocol),
+                    row.get("kind", kind),
+                    group,
+                )
                 for (variant, seed), frame in sorted(scores.items()):
                     if variant == row["variant"]:
                         value = _value(frame, (*key, metric[0] if metric else "AP50"))

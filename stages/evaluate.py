@@ -1,10 +1,13 @@
 """Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well
 a student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
+import logging
 from collections.abc import Iterator
 
-from pipeline.conditions import estimates_noise, uses_ovis_labels
+from pipeline.conditions import compares_proposals, estimates_noise, uses_ovis_labels
 from pipeline.stage import Input, Stage
+
+log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="evaluate",
@@ -15,6 +18,7 @@ STAGE = Stage(
         "judged",
         "detections",
         Input("label_metrics", when=uses_ovis_labels),
+        Input("proposal_metrics", when=compares_proposals),
         Input("student_labels", when=estimates_noise),
         Input("label_noise", when=estimates_noise),
     ),
@@ -38,6 +42,7 @@ def run(job) -> None:
     detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
+    _log_what_counts(images, truth, vocabulary)
     with job.writer("metrics") as writer:
         for detector in job.parts("detections"):
             by_names = {group: rows for (owner, group), rows in detections.items() if owner == detector}
@@ -47,11 +52,15 @@ def run(job) -> None:
         if job.has("label_metrics"):
             for row in job.rows("label_metrics"):
                 writer.add(detector="", **row)
+        if job.has("proposal_metrics"):
+            for row in job.rows("proposal_metrics"):
+                writer.add(detector="", **row)
         if job.has("label_noise"):
             for row in _reliability(job, truth, judged, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)
 
 
+<<<<<<< HEAD
 def _hierarchy(job) -> dict[str, tuple[str, ...]]:
     """{category: its ancestors}, where the configuration names a hierarchy of the categories."""
     from sources.openimages_classes import read_hierarchy
@@ -67,6 +76,21 @@ def _hierarchy(job) -> dict[str, tuple[str, ...]]:
 
 
 def _reliability(job, truth: list[dict], judged, vocabulary) -> Iterator[dict]:
+=======
+def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
+    """How many images and annotations each protocol is measured on."""
+    from evaluation.ground_truth import images_holding
+
+    of_val = [row for row in truth if row["image_id"] in images]
+    counts = {name: len(images_holding(of_val, getattr(vocabulary, name))) for name in ("measured", "base", "novel")}
+    log.info("generalized scores are of %d of %d validation images", counts["measured"], len(images))
+    for group in ("base", "novel"):
+        annotations = sum(row["category"] in getattr(vocabulary, group) for row in of_val)
+        log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
+
+
+def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
+>>>>>>> helper-i
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
     import pandas as pd

@@ -58,6 +58,17 @@ def test_variants_that_no_row_shows_are_not_asked_for(tmp_path, capsys):
     assert "| detector" in capsys.readouterr().out
 
 
+def test_rows_of_one_measure_may_be_of_several_kinds():
+    table = {"table": "T", "note": "n", "columns": ["proposals any novel recall50"]}
+    rows = [{"row": k, "variant": "a", "protocol": "proposals", "kind": k} for k in ("rpn", "wspn")]
+    frame = pd.DataFrame(
+        [("", "proposals", "rpn", "novel", "recall50", 0.3), ("", "proposals", "wspn", "novel", "recall50", 0.6)],
+        columns=["detector", "protocol", "kind", "group", "metric", "value"],
+    )
+    cells = filled([table | {"rows": rows}], {("a", 1): frame})
+    assert dict(zip(cells.row, cells.value)) == {"rpn": 0.3, "wspn": 0.6}
+
+
 def test_a_row_must_have_one_number_a_column(tmp_path):
     file = tmp_path / "tables.yaml"
     file.write_text("- {table: T, note: n, columns: [a b c], rows: [{row: r, variant: v, paper: [1, 2]}]}")
