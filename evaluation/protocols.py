@@ -8,11 +8,8 @@ XPM, 4.1, counts), but is none to be found.
 from collections.abc import Iterator, Sequence
 
 from evaluation.average_precision import average_precision
-<<<<<<< HEAD
-from evaluation.judged import Judged, of_judged
-=======
 from evaluation.ground_truth import images_holding
->>>>>>> helper-i
+from evaluation.judged import Judged, of_judged
 
 
 def protocol_scores(

@@ -60,7 +60,6 @@ def run(job) -> None:
                 writer.add(detector="train_student", protocol="reliability", **row)
 
 
-<<<<<<< HEAD
 def _hierarchy(job) -> dict[str, tuple[str, ...]]:
     """{category: its ancestors}, where the configuration names a hierarchy of the categories."""
     from sources.openimages_classes import read_hierarchy
@@ -75,8 +74,6 @@ def _hierarchy(job) -> dict[str, tuple[str, ...]]:
     return read_hierarchy(job.files["hierarchy"], job.files["classes"])
 
 
-def _reliability(job, truth: list[dict], judged, vocabulary) -> Iterator[dict]:
-=======
 def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
     """How many images and annotations each protocol is measured on."""
     from evaluation.ground_truth import images_holding
@@ -89,8 +86,7 @@ def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
         log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
 
 
-def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
->>>>>>> helper-i
+def _reliability(job, truth: list[dict], judged, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
     import pandas as pd
