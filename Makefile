@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test test-processes bench look scores lint clean
+.PHONY: run test test-processes test-gpu test-published test-sample bench look scores lint clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
@@ -17,6 +17,19 @@ test: $(VENV)/ready
 # Every training stage and every strategy on two processes, about ten minutes on two cores; two cases are in `make test`.
 test-processes: $(VENV)/ready
 	$(BIN)/python -m pytest -m "processes or not processes" tests/stages/test_processes.py
+
+# Every stage with a network in every variant, predict and the benchmarks on a pretended GPU; two cases are in `make test`.
+test-gpu: $(VENV)/ready
+	$(BIN)/python -m pytest -m "gpu or not gpu" tests/gpu
+
+# Every training at the papers' sizes, 800 x 1333 pixels.
+test-published: $(VENV)/ready
+	$(BIN)/python -m pytest -m published
+
+# A few cases of these three, others with every commit.
+SAMPLE ?= 6
+test-sample: $(VENV)/ready
+	$(BIN)/python -m pytest -m "published or processes or gpu" --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
 
 # Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
 bench: $(VENV)/ready

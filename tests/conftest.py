@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import runpy
 import shutil
 import subprocess
@@ -149,12 +150,24 @@ class Project:
         return text
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items) -> None:
-    """Tests of the miniature go to one process, so that it is made once."""
+def pytest_addoption(parser) -> None:
+    parser.addoption("--sample", type=int, help="run so many of the chosen tests")
+    parser.addoption("--sample-seed", default="", help="any text, a commit say, that decides which")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before xdist reads the marks; the sample, after -m and -k have chosen
+def pytest_collection_modifyitems(config, items):
+    """Tests of the miniature go to one process, so that it is made once; --sample keeps some of the tests."""
     for item in items:
         if "miniature" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("miniature"))
+    result = yield
+    size = config.getoption("sample")
+    if size is not None and size < len(items):
+        kept = {*random.Random(config.getoption("sample_seed")).sample(range(len(items)), size)}
+        config.hook.pytest_deselected(items=[item for i, item in enumerate(items) if i not in kept])
+        items[:] = [item for i, item in enumerate(items) if i in kept]
+    return result
 
 
 @pytest.fixture(scope="session")
