@@ -43,7 +43,8 @@ XPM = {
 WHAT_CAME_OUT = {
     "detect": "ingest embed_text detector",
     "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment",
-    "evaluate": "ingest categories detect evaluate_labels? student_labels? label_noise?",
+    "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
+    "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
     "report": "ingest nouns gradcam? propose? select_boxes? segment? detect student_labels? label_noise?",
 }
 # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them

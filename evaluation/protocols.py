@@ -1,12 +1,15 @@
 """The two protocols of open-vocabulary detection (OVIS and XPM, experiments).
 
 Generalized: all categories compete, on all images that hold a base or novel object. Constrained: only the group's
-categories compete, on images that hold one of the group's objects.
+categories compete, on images that hold one of the group's objects. A crowd makes an image count as any object does (so
+XPM, 4.1, counts), but is none to be found.
 """
 
 from collections.abc import Iterator, Sequence
 
 from evaluation.average_precision import average_precision
+from evaluation.ground_truth import images_holding
+from evaluation.judged import Judged, of_judged
 
 
 def protocol_scores(
@@ -15,11 +18,14 @@ def protocol_scores(
     detections: dict[str, list[dict]],
     base: Sequence[str],
     novel: Sequence[str],
+    judged: Judged | None = None,
 ) -> Iterator[dict]:
     """protocol, kind (bbox, segm), group (base, novel, all), metric, value, for every combination that has categories.
 
     images: {image_id: (height, width)}; annotations: rows of the table; detections: rows of the table by the categories
-    that competed, "all", "base" or "novel"; base, novel: names. Values as average_precision gives them.
+    that competed, "all", "base" or "novel"; base, novel: names; judged: of the images that were not judged for every
+    category, those that they were judged for: detections of others are ignored there. Values as average_precision gives
+    them.
     """
     groups = {"base": tuple(base), "novel": tuple(novel), "all": (*base, *novel)}
     annotations = [row for row in annotations if row["image_id"] in images and row["category"] in groups["all"]]
@@ -30,9 +36,10 @@ def protocol_scores(
             else:
                 rounds = [(group, {group: groups[group]}) for group in ("base", "novel") if groups[group]]
             for competing, measured in rounds:
-                image_ids = {row["image_id"] for row in annotations if row["category"] in groups[competing]}
+                image_ids = images_holding(annotations, groups[competing])
                 sizes = {image_id: images[image_id] for image_id in image_ids}
-                scores = average_precision(sizes, annotations, detections.get(competing, []), measured, kind)
+                counted = list(of_judged(detections.get(competing, []), judged or {}))
+                scores = average_precision(sizes, annotations, counted, measured, kind)
                 for group, values in scores.items():
                     for metric, value in values.items():
                         yield {"protocol": protocol, "kind": kind, "group": group, "metric": metric, "value": value}

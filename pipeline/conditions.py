@@ -12,6 +12,11 @@ def uses_ovis_labels(config: dict) -> bool:
     return bool(trained - _OF_XPM) or ("train_student" in trained and config["student_labels"]["labels"] != "xpm")
 
 
+def compares_proposals(config: dict) -> bool:
+    """Whether the run measures who proposes boxes on validation images."""
+    return bool(config["evaluate_proposals"]["generators"])
+
+
 def estimates_noise(config: dict) -> bool:
     """Whether the run trains a student that estimates the noise of its labels."""
     return "train_student" in detectors(config) and config["train_student"]["strategy"] in _NOISE_STRATEGIES

@@ -23,15 +23,22 @@ def read_layout(file: Path) -> list[dict]:
     return layout
 
 
-def check_variants(file: Path, variants: set[str]) -> None:
-    """Raises UserError where a row of the layout file is of a variant that there is not."""
-    for table in read_layout(file):
+def variants_of(layout: list[dict]) -> set[str]:
+    """The variants whose scores the tables of a layout show."""
+    return {row["variant"] for table in layout for row in table["rows"]}
+
+
+def check_variants(file: Path, variants: set[str]) -> set[str]:
+    """The variants that a layout file shows. Raises UserError where a row is of a variant that there is not."""
+    layout = read_layout(file)
+    for table in layout:
         for row in table["rows"]:
             if row["variant"] not in variants:
                 raise UserError(
                     f"{file}: {table['table']}, {row['row']}: there is no variant {row['variant']}; "
                     "add its file to tables.variants, or take the row out"
                 )
+    return variants_of(layout)
 
 
 def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
@@ -47,7 +54,12 @@ def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> p
             for column, printed in zip(table["columns"], paper):
                 protocol, kind, group, *metric = column.split()
                 of_labels = protocol in ("pseudo_labels", "gradcam_labels") or "protocol" in row
-                key = ("" if of_labels else row["detector"], row.get("protocol", protocol), kind, group)
+                key = (
+                    "" if of_labels else row["detector"],
+                    row.get("protocol", protocol),
+                    row.get("kind", kind),
+                    group,
+                )
                 for (variant, seed), frame in sorted(scores.items()):
                     if variant == row["variant"]:
                         value = _value(frame, (*key, metric[0] if metric else "AP50"))
@@ -105,7 +117,8 @@ def collect(data: Path, base: str, variants: list[tuple[str, int]]) -> dict[tupl
 def show(data: Path, base: str, layout_file: Path, variants: list[tuple[str, str]]) -> None:
     """Write data/tables.parquet and data/tables.md, and print them."""
     layout = read_layout(layout_file)
-    cells = filled(layout, collect(data, base, [(variant, int(seed)) for variant, seed in variants]))
+    shown = [(variant, int(seed)) for variant, seed in variants if variant in variants_of(layout)]
+    cells = filled(layout, collect(data, base, shown))
     text = markdown(layout, cells, f"the data set of the run {base}")
     cells.to_parquet(data / "tables.parquet", index=False)
     write_atomically(data / "tables.md", text)

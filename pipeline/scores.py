@@ -11,6 +11,7 @@ from structures.errors import UserError
 COLUMNS = ("measure", "value", "at least")
 _NAMES = {"finetune_detector": "fine-tuned", "train_teacher": "teacher", "train_student": "student"}
 _WORDS = {"segm": "mask", "bbox": "box"}
+_GENERATORS = {"rpn": "RPN", "wspn": "WSPN", "selective_search": "selective search"}
 
 
 class Metrics:
@@ -28,6 +29,10 @@ class Metrics:
         keys = self._values.index
         return sorted({key[2] for key in keys if (key[1], *key[3:]) == (protocol, "all", metric)})
 
+    def groups(self, protocol: str) -> list[str]:
+        """The groups that a protocol was measured for, sorted."""
+        return sorted({key[3] for key in self._values.index if key[1] == protocol})
+
     @property
     def detectors(self) -> list[str]:
         """The detectors that were measured, in the order that they were written."""
@@ -40,7 +45,7 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
     if not list((run / "metrics").glob("*.parquet")):
         raise UserError(f"{run / 'metrics'} is not there: run `make run`, or a data set with ground truth")
     metrics = Metrics(pd.read_parquet(run / "metrics"))
-    return [*_label_rows(metrics), *_detector_rows(metrics)]
+    return [*_label_rows(metrics), *_proposal_rows(metrics), *_detector_rows(metrics)]
 
 
 def _label_rows(metrics: Metrics):
@@ -67,6 +72,20 @@ def _label_rows(metrics: Metrics):
     labels = metrics("pseudo_labels", "segm", "novel", "AP50")
     if labels is not None:
         yield "pseudo-labels' own novel mask AP50", f"{labels:.1f}", ""
+
+
+def _proposal_rows(metrics: Metrics):
+    """Who finds the objects of validation images in 50 boxes: all novel ones, and those of each novel category."""
+    kinds = metrics.kinds("val_proposals", "recall50")
+    places = [
+        ("val_proposals", "novel"),
+        *(("val_proposals_novel", name) for name in metrics.groups("val_proposals_novel")),
+    ]
+    for protocol, group in places:
+        recall = {kind: metrics(protocol, kind, group, "recall50") for kind in kinds}
+        if recall and None not in recall.values():
+            values = "; ".join(f"{_GENERATORS[kind]} {value:.3f}" for kind, value in recall.items())
+            yield f"recall at IoU 0.5 of 50 boxes, validation, {group}", values, ""
 
 
 def _detector_rows(metrics: Metrics):

@@ -17,7 +17,7 @@ from pipeline.lineage import parents, producing_runs
 from pipeline.paper_tables import check_variants
 from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
 from pipeline.registry import detectors, stages, summary
-from pipeline.variants import variants
+from pipeline.variants import run_name, variants
 from store.blobs import write_atomically
 from store.fingerprint import ROOT, fingerprint
 from store.manifest import producer
@@ -210,14 +210,16 @@ class Workflow:
         return f"{sys.executable} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
 
     def scores(self, wildcards) -> list[str]:
-        """The scores of all variants. Raises UserError where the configuration asks for none, or the tables for
-        another."""
+        """The scores of the variants that the tables show. Raises UserError where the configuration asks for none, or the
+        tables for another."""
         if not self.variants:
             raise UserError(
                 "the configuration asks for no variants: set tables.seeds, as in --config 'tables={seeds: [1]}'"
             )
-        check_variants(Path(self.config["tables"]["layout"]), {variant for variant, _ in self.variants})
-        return [self.manifest("evaluate").format(run=run) for run in self.configs if run != self.run]
+        layout = Path(self.config["tables"]["layout"])
+        shown = check_variants(layout, {variant for variant, _ in self.variants})
+        runs = [run_name(self.run, variant, seed) for variant, seed in self.variants if variant in shown]
+        return [self.manifest("evaluate").format(run=run) for run in runs]
 
     def tables_params(self) -> dict:
         names = " ".join(f"{variant}:{seed}" for variant, seed in self.variants)

@@ -52,10 +52,11 @@ _METRICS = (
     (
         "protocol",
         pa.string(),
-        "constrained, generalized: detector; grounding, proposals, pseudo_labels: what precedes it",
+        "constrained, generalized: detector; grounding, proposals, pseudo_labels: what precedes it, on training "
+        "images; val_proposals: on validation images",
     ),
     ("kind", pa.string(), "bbox, segm, or the map or proposals measured"),
-    ("group", pa.string(), "base, novel, all"),
+    ("group", pa.string(), "base, novel, all; a category where the protocol ends in _base or _novel"),
     ("metric", pa.string(), "AP, AP50, AP75, APs, APm, APl, AR100, recall, iou …"),
     ("value", pa.float64(), "AP and AR in percent; shares and IoU 0 to 1; -1 where nothing could be measured"),
 )
@@ -97,6 +98,20 @@ TABLES: dict[str, Table] = {
         ),
     ),
     "labels": Table("ingest", ("image_id", "category"), _schema(_IMAGE, _CATEGORY)),
+    "judged": Table(
+        "ingest",
+        ("image_id", "category", "present"),
+        _schema(
+            _IMAGE,
+            (
+                "category",
+                pa.string(),
+                "as the source names it; an image with rows here was judged for these categories alone, one without for "
+                "all; empty: of no category, in every image that was not judged for all",
+            ),
+            ("present", pa.bool_(), "whether an object of it is there"),
+        ),
+    ),
     "category_counts": Table(
         "ingest",
         ("category",),
@@ -248,6 +263,9 @@ TABLES: dict[str, Table] = {
         per="detector",
     ),
     "label_metrics": Table("evaluate_labels", ("protocol", "kind", "group", "metric"), _schema(*_METRICS), per="run"),
+    "proposal_metrics": Table(
+        "evaluate_proposals", ("protocol", "kind", "group", "metric"), _schema(*_METRICS), per="run"
+    ),
     "metrics": Table(
         "evaluate",
         ("detector", "protocol", "kind", "group", "metric"),

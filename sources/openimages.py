@@ -12,6 +12,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
+from sources.openimages_classes import class_names
 from sources.part import Fault, Part, SourceError
 from structures.masks import encode
 
@@ -23,15 +24,16 @@ _TEXT = {"MaskPath", "ImageID", "LabelName", "BoxID"}
 
 
 def read_part(root: Path, part, threads: int = 1) -> Part:
-    """part.classes: class-descriptions CSV (LabelName, DisplayName; no header); part.labels: image-level labels, of
-    which those with Confidence 1 count; part.instances: the CSV of masks, its PNG files below the folder part.masks,
+    """part.classes: class-descriptions CSV (LabelName, DisplayName; no header), of which alone anything is read;
+    part.labels: image-level labels: Confidence 1, somebody verified that the class is there, 0, that it is not; both
+    were judged, and no other class of the picture was (without part.labels all were); part.instances: the CSV of masks, its PNG files below the folder part.masks,
     flat or in folders by their first character as the archives are divided; part.boxes: the CSV of boxes, whose
     groups (IsGroupOf) are crowds; part.images: the folder of <ImageID>.jpg. Captions stand in part.captions, if any,
     as JSON lines of Localized Narratives (image_id, caption).
 
     The images are those that the labels or the masks name. Raises SourceError naming a file or a column.
     """
-    names = _class_names(root / part.classes)
+    names = class_names(root / part.classes)
     ids: set[str] = set()
     counts: dict[str, int] = {}
     if part.labels:
@@ -52,15 +54,8 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
         _labels(root / part.labels, names) if part.labels else None,
         lambda size_of: _annotations(root, part, names, set(counts), size_of, threads),
         counts=counts,
+        judged=_judged(root / part.labels, names) if part.labels else (),
     )
-
-
-def _class_names(file: Path) -> dict[str, str]:
-    try:
-        frame = pd.read_csv(file, header=None, names=["label", "name"], dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{file}: {error}; set ingest's classes to class-descriptions-boxable.csv") from error
-    return {label: name for label, name in zip(frame.label, frame.name) if label != "LabelName"}
 
 
 def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
@@ -87,6 +82,14 @@ def _labels(file: Path, names: dict[str, str]) -> Iterator[dict]:
         frame = frame[_is_present(frame.Confidence) & frame.LabelName.isin(names)]
         for image_id, label in zip(frame.ImageID, frame.LabelName):
             yield {"image_id": image_id, "category": names[label]}
+
+
+def _judged(file: Path, names: dict[str, str]) -> Iterator[dict]:
+    for frame in _frames(file, _LABELS):
+        present = _is_present(frame.Confidence)
+        kept = (present | (frame.Confidence == 0)) & frame.LabelName.isin(names)
+        for image_id, label, is_present in zip(frame.ImageID[kept], frame.LabelName[kept], present[kept]):
+            yield {"image_id": image_id, "category": names[label], "present": bool(is_present)}
 
 
 def _narratives(file: Path) -> Iterator[dict]:

@@ -30,8 +30,9 @@ class Part:
 
     images: {image_id: (path relative to root, width, height)}, the sizes None where only the picture tells;
     captions: rows of the table, or faults; labels: rows of the table, None where the annotations' categories are the
-    labels; annotations(size_of): rows of the table, or faults, where size_of(image_id) is (height, width), or None for
-    a picture that can't be used; counts: {category: objects outlined}, crowds left out.
+    labels; judged: rows of the table, None where every category was judged in every picture that has annotations;
+    annotations(size_of): rows of the table, or faults, where size_of(image_id) is (height, width), or None for a
+    picture that can't be used; counts: {category: objects outlined}, crowds left out.
     """
 
     images: dict[str, tuple[str, int | None, int | None]]
@@ -40,3 +41,4 @@ class Part:
     annotations: Callable[[Callable], Iterable[dict | Fault]] = _nothing
     faults: Iterable[Fault] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    judged: Iterable[dict | Fault] | None = None

@@ -1,8 +1,11 @@
 """Settle the vocabulary: from a file, counted from the data set (Open Images), or of its labels; open mode adds what
 the captions name (XPM, 3.2.2), for which a name may go without the other words that the file has for it."""
 
+import logging
+
 from pipeline.stage import Input, Stage
 
+log = logging.getLogger("cap2mask")
 STAGE = Stage(
     name="categories",
     reads=(
@@ -27,6 +30,10 @@ def run(job) -> None:
     elif p.base or p.novel:
         counts = {row["category"]: row["objects"] for row in job.rows("category_counts")}
         vocabulary = counted_vocabulary(counts, p.base, p.novel)
+        neither = len(counts) - len(vocabulary.names)
+        log.info(
+            "%d base and %d novel of %d categories outlined; %d are neither", p.base, p.novel, len(counts), neither
+        )
     else:
         labels = {row["category"] for row in job.rows("labels")}
         vocabulary = Vocabulary(base=tuple(sorted(labels)))

@@ -1,10 +1,13 @@
 """Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well
 a student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
 
+import logging
 from collections.abc import Iterator
 
-from pipeline.conditions import estimates_noise, uses_ovis_labels
+from pipeline.conditions import compares_proposals, estimates_noise, uses_ovis_labels
 from pipeline.stage import Input, Stage
+
+log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="evaluate",
@@ -12,8 +15,10 @@ STAGE = Stage(
         "images",
         "categories",
         "annotations",
+        "judged",
         "detections",
         Input("label_metrics", when=uses_ovis_labels),
+        Input("proposal_metrics", when=compares_proposals),
         Input("student_labels", when=estimates_noise),
         Input("label_noise", when=estimates_noise),
     ),
@@ -24,36 +29,70 @@ STAGE = Stage(
 
 
 def run(job) -> None:
+    from evaluation.judged import judged_categories, with_ancestors
     from evaluation.protocols import protocol_scores
     from sources.vocabulary import read_vocabulary
     from structures.progress import progress
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     images = {row["image_id"]: (row["height"], row["width"]) for row in job.images("val")}
-    truth = list(job.rows("annotations"))
+    ancestors = _hierarchy(job)
+    truth = list(with_ancestors(job.rows("annotations"), ancestors))
+    judged = judged_categories(job.rows("judged"), images, ancestors)
     detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
+    _log_what_counts(images, truth, vocabulary)
     with job.writer("metrics") as writer:
         for detector in job.parts("detections"):
             by_names = {group: rows for (owner, group), rows in detections.items() if owner == detector}
-            scores = protocol_scores(images, truth, by_names, vocabulary.base, vocabulary.novel)
+            scores = protocol_scores(images, truth, by_names, vocabulary.base, vocabulary.novel, judged)
             for row in progress(scores, description=f"scoring {detector}", unit="value"):
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
             for row in job.rows("label_metrics"):
                 writer.add(detector="", **row)
+        if job.has("proposal_metrics"):
+            for row in job.rows("proposal_metrics"):
+                writer.add(detector="", **row)
         if job.has("label_noise"):
-            for row in _reliability(job, truth, vocabulary):
+            for row in _reliability(job, truth, ancestors, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)
 
 
-def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
+def _hierarchy(job) -> dict[str, tuple[str, ...]]:
+    """{category: its ancestors}, where the configuration names a hierarchy of the categories."""
+    from sources.openimages_classes import read_hierarchy
+    from structures.errors import UserError
+
+    if "hierarchy" not in job.files:
+        return {}
+    if "classes" not in job.files:
+        raise UserError(
+            "evaluate.hierarchy is set, evaluate.classes is not: name the CSV of the classes' names there, as ingest does"
+        )
+    return read_hierarchy(job.files["hierarchy"], job.files["classes"])
+
+
+def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
+    """How many images and annotations each protocol is measured on."""
+    from evaluation.ground_truth import images_holding
+
+    of_val = [row for row in truth if row["image_id"] in images]
+    counts = {name: len(images_holding(of_val, getattr(vocabulary, name))) for name in ("measured", "base", "novel")}
+    log.info("generalized scores are of %d of %d validation images", counts["measured"], len(images))
+    for group in ("base", "novel"):
+        annotations = sum(row["category"] in getattr(vocabulary, group) for row in of_val)
+        log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
+
+
+def _reliability(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
     import pandas as pd
 
     from evaluation.ground_truth import annotations_by_image_and_category
+    from evaluation.judged import judged_categories, of_judged
     from evaluation.label_quality import best_iou, rank_correlation
     from structures.progress import progress
 
@@ -62,8 +101,9 @@ def _reliability(job, truth: list[dict], vocabulary) -> Iterator[dict]:
     alphas = {
         tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
     }
+    judged = judged_categories(job.rows("judged"), {key[0] for key in alphas}, ancestors)
     rows = []
-    labels = job.rows("student_labels", [*columns, "segmentation"])
+    labels = of_judged(job.rows("student_labels", [*columns, "segmentation"]), judged)
     for row in progress(labels, description="labels against the truth", unit="label"):
         key = tuple(row[name] for name in columns)
         if key in alphas and row["category"] in vocabulary.measured:

@@ -10,6 +10,7 @@ STAGE = Stage(
         "images",
         "categories",
         "annotations",
+        "judged",
         "nouns",
         "gradcam",
         "proposals",
@@ -30,6 +31,7 @@ def run(job) -> None:
 
     from evaluation.average_precision import average_precision
     from evaluation.ground_truth import annotations_by_image_and_category
+    from evaluation.judged import judged_categories, of_judged
     from sources.vocabulary import read_vocabulary
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
@@ -44,10 +46,11 @@ def run(job) -> None:
         for group in (vocabulary.group(category), "all"):
             values.setdefault((protocol, kind, group, metric), []).append(float(value))
 
+    judged = judged_categories(job.rows("judged"), sizes)
     pseudo_masks = (row for row in job.rows("pseudo_masks") if row["image_id"] in sizes and row["category"] in known)
     labels = {
-        "pseudo_labels": list(_pseudo_labels(pseudo_masks, objects, note)),
-        "gradcam_labels": list(_thresholded_maps(job, sizes, objects, note)),
+        "pseudo_labels": list(_pseudo_labels(of_judged(pseudo_masks, judged), objects, note)),
+        "gradcam_labels": list(of_judged(_thresholded_maps(job, sizes, objects, note), judged)),
     }
     _measure_other_scores(job, sizes, objects, note)
     _measure_proposals(job, sizes, truth, note)

@@ -4,11 +4,7 @@ Only base names compete, so that no loss pushes a region away from a novel name;
 pseudo-labels of the others stay among the targets. Which parts of the network stay as they are is a parameter.
 """
 
-import logging
-
 from pipeline.stage import Input, Stage
-
-log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="finetune_detector",
@@ -47,7 +43,6 @@ def run(job) -> None:
     annotations = list(learnable_annotations(job.rows("annotations"), paths, base))
     if not annotations:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
-    log.info("%d images hold an object of a base category", len({row["image_id"] for row in annotations}))
     if p.keep_novel:
         [labels_file] = job.paths("pseudo_labels")
         pseudo_labels = read_coco(labels_file.parent, ".", labels_file.name).annotations

@@ -1,4 +1,4 @@
-"""Read a data set into the tables images, captions, annotations, labels and category_counts, split by image.
+"""Read a data set into the tables images, captions, annotations, labels, judged and category_counts, split by image.
 
 A data set has the parts train and val, and captioned: pictures with captions alone that join the training images.
 """
@@ -8,7 +8,7 @@ from pipeline.stage import Stage
 PARTS = ("train", "val", "captioned")
 STAGE = Stage(
     name="ingest",
-    writes=("images", "captions", "annotations", "labels", "category_counts"),
+    writes=("images", "captions", "annotations", "labels", "judged", "category_counts"),
     per="scatter",
     threads=16,
     mem_mb=16000,
@@ -47,8 +47,8 @@ def run(job) -> None:
         return row and (row["height"], row["width"])
 
     with ExitStack() as stack:
-        tables = ("captions", "annotations", "labels")
-        captions, annotations, labels = (stack.enter_context(Spill(job, table)) for table in tables)
+        tables = ("captions", "annotations", "labels", "judged")
+        captions, annotations, labels, judged = (stack.enter_context(Spill(job, table)) for table in tables)
 
         def note(spill: Spill, row) -> None:
             if isinstance(row, Fault):
@@ -61,13 +61,20 @@ def run(job) -> None:
                 note(captions, row)
             for row in part.labels or ():
                 note(labels, row)
+            exhaustive = part.judged is None and bool(getattr(job.params, name).instances)
+            for image_id in () if exhaustive else part.images:
+                note(judged, {"image_id": image_id, "category": "", "present": False})
+            for row in part.judged or ():
+                note(judged, row)
             outlined = part.annotations(size_of)
             for row in progress(outlined, description=f"annotations of {name}", unit="object"):
                 note(annotations, row)
                 if part.labels is None and not isinstance(row, Fault):
                     note(labels, {key: row[key] for key in ("image_id", "category")})
-        for spill in (captions, annotations, labels):
-            spill.write(unique=spill is labels)
+                if not exhaustive and not isinstance(row, Fault):
+                    note(judged, {key: row[key] for key in ("image_id", "category")} | {"present": True})
+        for spill in (captions, annotations, labels, judged):
+            spill.write(unique=spill in (labels, judged))
     with ExitStack() as stack:
         writers = [stack.enter_context(job.writer("images", str(shard))) for shard in range(job.shards)]
         for image_id in order:

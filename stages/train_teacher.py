@@ -3,11 +3,7 @@
 By its parameters it is also OVR, SB, BA-RPN and OVR + OMP of XPM's tables 1 and 2, by masks or by boxes.
 """
 
-import logging
-
 from pipeline.stage import Input, Stage
-
-log = logging.getLogger("cap2mask")
 
 STAGE = Stage(
     name="train_teacher",
@@ -49,7 +45,6 @@ def run(job) -> None:
         raise UserError(
             "the training images have no annotation of a base category: a teacher has nothing to learn from"
         )
-    log.info("%d images hold an object of a base category", len(annotations))
     torch.manual_seed(job.seed)
     names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
     settings = {name: getattr(network, name) for name in names}

@@ -77,6 +77,7 @@ MINIATURE = {
     },  # few agree by more
     "train_student": {"steps": 3, "batch": 2, "lr": 0.0003, "warmup": 0, "robust": {"eta_steps": 2}},
     "detect": {"score_threshold": 0.0, "max_detections": 5},
+    "evaluate_proposals": {"generators": ["rpn", "wspn", "selective_search"]},
     "evaluate_labels": {"scores": ["itm"], "batch": 16},
     "report": {"scenes": 2},
 }

@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train_student balanced": ("train_student", "--balanced", "true", "--robust.noise-input", "region_and_mask"),
     "label_noise": ("label_noise",),
     "evaluate_labels": ("evaluate_labels", "--scores", "[itm, mlm]"),
+    "evaluate_proposals": ("evaluate_proposals",),
     "pretrain_backbone": ("pretrain_backbone", "--objects", "48", "--batch", "8", "--steps", "2"),
     "pretrain_vlm": ("pretrain_vlm", "--scenes", "12", "--batch", "4", "--steps", "2", "--hard-after", "0"),
 }

@@ -34,6 +34,15 @@ def test_labels_and_detectors_have_their_lines(tmp_path):
     assert lines["detector, novel mask AP50, generalized"] == "teacher 13.8; student 26.0"
 
 
+def test_who_finds_the_objects_of_each_novel_category_has_its_lines(tmp_path):
+    recall = {"rpn": 0.25, "wspn": 0.5}
+    places = [("val_proposals", "novel"), ("val_proposals", "all"), ("val_proposals_novel", "traffic light")]
+    proposals = [("", *place[:1], kind, *place[1:], "recall50", v) for place in places for kind, v in recall.items()]
+    lines = {measure: value for measure, value, _ in scores.rows(run_with(tmp_path, proposals + STUDENT))}
+    for name in ("novel", "traffic light"):
+        assert lines[f"recall at IoU 0.5 of 50 boxes, validation, {name}"] == "RPN 0.250; WSPN 0.500"
+
+
 def test_a_run_of_the_student_alone_has_no_line_of_what_it_did_not_measure(tmp_path, capsys):
     run = run_with(tmp_path, STUDENT)
     assert [measure for measure, *_ in scores.rows(run)] == ["detector, novel mask AP50, generalized"]

@@ -13,7 +13,7 @@ from store.fingerprint import ROOT
 
 CONFIG = ROOT / "config"
 FILES = ("coco", "openimages", "ovis", "xpm")
-SOURCE = re.compile(r"\b(OVIS|XPM|OVR|ALBEF|CLIP|COCO|code|et al\.|ours)(?!\w)")
+SOURCE = re.compile(r"\b(OVIS|XPM|OVR|ALBEF|CLIP|code|maskrcnn-benchmark|et al\.|ours)(?!\w)")
 OURS = re.compile(r"\bours\b")
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?k?\b")
 # What is the user's own: names of the run, where files lie. The schema's `file` and `neutral` say the same of others.

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from sources import openimages
 from sources.part import Fault, SourceError
 from sources.vocabulary import VocabularyError, counted_vocabulary
+from training.tables import learnable_annotations
 
 CAT, CUP, EAR = "/m/01yrx", "/m/02p5f1q", "/m/039xj_"
 PART = SimpleNamespace(
@@ -67,6 +68,13 @@ def test_what_was_written_is_read_back(root):
     assert part.images["0b1c"] == ("train/0b1c.jpg", None, None)
     labels = {(row["image_id"], row["category"]) for row in part.labels}
     assert labels == {("000a", "Cat"), ("0b1c", "Coffee cup"), ("f00d", "Human ear, left")}
+    judged = [(row["image_id"], row["category"], row["present"]) for row in part.judged]
+    assert judged == [
+        ("000a", "Cat", True),
+        ("000a", "Human ear, left", False),
+        ("0b1c", "Coffee cup", True),
+        ("f00d", "Human ear, left", True),
+    ]
     assert part.counts == {"Cat": 1, "Coffee cup": 2}
     annotations = list(part.annotations(lambda image_id: (40, 80)))
     [fault] = [row for row in annotations if isinstance(row, Fault)]
@@ -81,6 +89,18 @@ def test_what_was_written_is_read_back(root):
     mask = coco_mask.decode(rows[0]["segmentation"])
     assert mask.shape == (40, 80) and mask[20:, 20:60].all() and mask.sum() == 800
     assert rows[2]["area"] == 20 * 40
+
+
+def test_groups_are_left_out_of_training(root):
+    annotations = openimages.read_part(root, PART).annotations(lambda image_id: (40, 80))
+    rows = [row for row in annotations if isinstance(row, dict)]
+    kept = learnable_annotations(rows, {"000a", "0b1c"}, {"Cat", "Coffee cup"})
+    assert [row["image_id"] for row in kept] == ["000a", "000a"]
+
+
+def test_without_image_level_labels_nothing_but_what_is_outlined_was_judged(root):
+    part = openimages.read_part(root, SimpleNamespace(**{**vars(PART), "labels": ""}))
+    assert part.judged == () and part.labels is None
 
 
 def test_masks_of_pictures_that_can_not_be_used_are_passed_over(root):

@@ -1,0 +1,33 @@
+"""Which images and annotations a detector learns from, and what is said of them."""
+
+import logging
+
+from training.tables import learnable_annotations
+
+BASE, SLIVER = {"car", "dog"}, [3.0, 3.0, 0.5, 30.0]
+
+
+def row(image_id, category, bbox=(0.0, 0.0, 9.0, 9.0), crowd=False):
+    return {"image_id": image_id, "category": category, "bbox": list(bbox), "iscrowd": crowd}
+
+
+def test_an_image_counts_that_holds_a_base_annotation_and_teaches_if_it_is_an_object(caplog):
+    annotations = [
+        row("base and novel", "car"),
+        row("base and novel", "dog"),
+        row("base and novel", "cat"),
+        row("novel", "cat"),
+        row("crowd", "car", crowd=True),
+        row("crowd and base", "car", crowd=True),
+        row("crowd and base", "dog"),
+        row("sliver", "dog", SLIVER),
+        row("unknown", "tree"),
+        row("validation", "car"),
+    ]
+    images = {row["image_id"] for row in annotations} - {"validation"} | {"nothing"}
+    with caplog.at_level(logging.INFO, logger="cap2mask"):
+        learnable = list(learnable_annotations(iter(annotations), images, BASE))
+    assert learnable == [annotations[0], annotations[1], annotations[6]]
+    assert caplog.messages == [
+        "4 images hold 6 annotations of base categories; without crowds and boxes below a pixel, 2 images hold 3"
+    ]
