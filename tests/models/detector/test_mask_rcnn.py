@@ -183,3 +183,15 @@ def test_geometry_is_float32_at_full_size_under_bfloat16(background):
     for proposals in seen["proposals"]:
         assert proposals.dtype == torch.float32 and not torch.equal(proposals, proposals.bfloat16().float())
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
+
+
+def test_how_many_sampled_regions_may_be_objects_is_a_setting():
+    proposals = torch.tensor([[10.0, 10, 50, 40]]) + torch.arange(200)[:, None] * 0.01
+    objects = {}
+    for fraction in (0.25, 1.0):
+        sizes = {"dimension": 6, "min_size": 64, "max_size": 96}
+        model = OpenVocabularyMaskRCNN(backbone="small", positive_fraction=fraction, **sizes)
+        target = {"boxes": proposals[:1], "labels": torch.tensor([1]), "masks": torch.zeros(1, 64, 80)}
+        _, _, [labels], _ = model.roi_heads.select_training_samples([proposals], [target])
+        objects[fraction] = int((labels > 0).sum())
+    assert objects == {0.25: 16, 1.0: 64}  # of 64
