@@ -93,10 +93,15 @@ def _tensors(*values) -> list[torch.Tensor]:
 
 
 def _refuse_mixing(func, args, kwargs) -> None:
-    """A GPU takes numbers (0-d tensors) and, when it is indexed, indices from the processor; nothing else."""
+    """A GPU takes numbers (0-d tensors) and, when it is indexed, indices from the processor; nothing else.
+
+    In a backward pass torch's C++ makes the zeros that it puts where the gradient of what was put in goes (of
+    index_put): it makes them on the processor, where to it all tensors are.
+    """
     given = _tensors(args, kwargs)
     if func in INDEXING and isinstance(args[0], OnGPU):
-        given = [args[0], *_tensors(args[2:], kwargs)]
+        in_backward = torch._C._current_graph_task_id() >= 0
+        given = [args[0], *([] if in_backward else _tensors(args[2:], kwargs))]
     if any(isinstance(tensor, OnGPU) for tensor in given):
         others = [tensor for tensor in given if not isinstance(tensor, OnGPU) and tensor.dim() > 0]
         if others:

@@ -22,6 +22,13 @@ for refused in (lambda: gpu + cpu, lambda: torch.cat([gpu, cpu]), lambda: nn.Lin
 for refused in (gpu.numpy, lambda: numpy.asarray(gpu)):
     with pytest.raises(TypeError, match="can't convert cuda"):
         refused()
+def put_back():
+    levels = torch.zeros(3, 2, device="cuda")
+    levels[torch.tensor([0, 2])] = nn.Linear(2, 2).to("cuda")(gpu)
+    return levels
+put_back().sum().backward()
+with pytest.raises(RuntimeError, match="tensors of both devices"):
+    put_back()[torch.tensor([1])] = cpu
 layer = nn.Linear(2, 1).to("cuda")
 layer(gpu).sum().backward()
 assert layer.weight.grad.is_cuda and copy.deepcopy(layer).weight.is_cuda
