@@ -98,13 +98,14 @@ def _refuse_mixing(func, args, kwargs) -> None:
     """A GPU takes numbers (0-d tensors, but not to join them) and, when it is indexed, indices from the processor;
     nothing else.
 
-    In a backward pass torch's C++ makes the zeros that it puts where the gradient of what was put in goes (of
-    index_put): it makes them on the processor, where to it all tensors are.
+    In a backward pass torch's C++ makes zeros for what has no gradient (what an index put elsewhere, what of an unbound
+    tensor was not used): it makes them on the processor, where to it all tensors are.
     """
+    if func in INDEXING | JOINS and torch._C._current_graph_task_id() >= 0:
+        return
     given = _tensors(args, kwargs)
     if func in INDEXING and isinstance(args[0], OnGPU):
-        in_backward = torch._C._current_graph_task_id() >= 0
-        given = [args[0], *([] if in_backward else _tensors(args[2:], kwargs))]
+        given = [args[0], *_tensors(args[2:], kwargs)]
     if any(isinstance(tensor, OnGPU) for tensor in given):
         others = [tensor for tensor in given if not isinstance(tensor, OnGPU) and (tensor.dim() > 0 or func in JOINS)]
         if others:

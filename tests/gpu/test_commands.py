@@ -34,6 +34,7 @@ def put_back():
     levels[torch.tensor([0, 2])] = nn.Linear(2, 2).to("cuda")(gpu)
     return levels
 put_back().sum().backward()
+nn.Linear(2, 2).to("cuda")(gpu).unbind()[0].backward()
 with pytest.raises(RuntimeError, match="tensors of both devices"):
     put_back()[torch.tensor([1])] = cpu
 layer = nn.Linear(2, 1).to("cuda")
