@@ -44,7 +44,7 @@ def run(job) -> None:
     if not annotations:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)
-    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
+    names = ("backbone", "trainable_layers", "positive_fraction", "min_size", "max_size", "similarity", "temperature")
     names = (*names, "background", "background_weight")
     settings = {name: getattr(p, name) for name in names} | {"dimension": text.shape[1]}
     weights = read_backbone_weights(job.files.get("weights"), p.trainable_layers)

@@ -46,7 +46,7 @@ def run(job) -> None:
             "the training images have no annotation of a base category: a teacher has nothing to learn from"
         )
     torch.manual_seed(job.seed)
-    names = ("backbone", "trainable_layers", "min_size", "max_size", "similarity", "temperature")
+    names = ("backbone", "trainable_layers", "positive_fraction", "min_size", "max_size", "similarity", "temperature")
     settings = {name: getattr(network, name) for name in names}
     settings |= {name: getattr(p, name) for name in ("background", "background_weight", "prior")}
     settings["dimension"] = len(rows[0]["vector"])

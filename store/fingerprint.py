@@ -2,11 +2,15 @@
 
 import ast
 import hashlib
+import threading
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = tuple(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
+_PARSER = (
+    threading.Lock()
+)  # Python 3.11 counts the depth of its syntax trees once for all threads, and stumbles over it
 
 
 def _module_files(name: str) -> list[Path]:
@@ -43,7 +47,8 @@ def _imports(tree: ast.AST) -> set[str]:
 @cache
 def _parsed(file: Path) -> tuple[str, frozenset[str]]:
     """A file's code as text without comments and docstrings, and the project names that it imports."""
-    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    with _PARSER:
+        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     imports = _imports(tree)
     _strip_docstrings(tree)
     return ast.dump(tree), frozenset(imports)

@@ -41,7 +41,7 @@ LOSSES = (
     "loss_box_reg",
     "loss_mask",
 )  # What a student's checkpoint has besides: models/xpm/student.py.
-STUDENT_ONLY = ("noise_head.", "least_noise", "clamped")
+STUDENT_ONLY = ("noise_head.", "least_noise")
 
 
 def load_detector(tensors: dict[str, Tensor], settings: dict) -> "OpenVocabularyMaskRCNN":
@@ -55,7 +55,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
     """The detector, in the form of torchvision's: in training mode a call gives losses, in evaluation mode detections.
 
     dimension: of the text embeddings; weights: of the pretrained backbone, None to start from nothing or to load the
-    whole network afterwards; frozen, trainable_layers: see build_backbone; background_weight: of the background in the classification
+    whole network afterwards; frozen, trainable_layers: see build_backbone; positive_fraction: of the regions that a step
+    samples in an image, how many may be objects (He et al., 2017: 0.25); background_weight: of the background in the classification
     loss (OVIS, XPM: 0.2); similarity: "cosine" (both of unit length) or "dot" (XPM), divided by the temperature;
     background: see models.detector.heads.EmbeddingHead; prior: a mask prior from the embedding head (OMP);
     box_score_thresh, box_nms_thresh, box_detections_per_img: of a call in evaluation mode, as torchvision's.
@@ -71,6 +72,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         weights: dict | None = None,
         frozen: bool = True,
         trainable_layers: int = LAYERS,
+        positive_fraction: float = 0.25,
         background_weight: float = 0.2,
         temperature: float = 0.05,
         similarity: str = "cosine",
@@ -110,7 +112,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
             batch_size_per_image=parts.sampled,
-            positive_fraction=0.25,
+            positive_fraction=positive_fraction,
             bbox_reg_weights=None,
             score_thresh=box_score_thresh,
             nms_thresh=box_nms_thresh,

@@ -252,14 +252,15 @@ def test_tables_run_their_variants_and_share_the_rest(miniature):
     )
     (miniature.folder / "layout.yaml").write_text(
         "- {table: T, note: of a test, columns: [generalized segm all],"
-        " rows: [{row: plain, variant: plain, detector: train_student, paper: [42.0]}]}"
+        " rows: [{row: plain, variant: plain, detector: train_student, paper: [42.0]},"
+        " {row: boxes, variant: boxes, detector: train_student}]}"
     )
     section = f"{{seeds: [{miniature.config.get('seed', 1)}], variants: {folder}, layout: layout.yaml}}"
     output = miniature.snakemake("tables", "--config", f"tables={section}")
     cells = pd.read_parquet(miniature.folder / "data" / "tables.parquet")
-    assert cells[["table", "row", "measure", "paper_value"]].to_numpy().tolist() == [
-        ["T", "plain", "generalized segm all", 42.0]
-    ]
+    keys = cells[["table", "row", "measure"]].to_numpy().tolist()
+    assert keys == [["T", "plain", "generalized segm all"], ["T", "boxes", "generalized segm all"]]
+    assert cells.paper_value.iloc[0] == 42.0 and np.isnan(cells.paper_value.iloc[1])
     metrics = pd.read_parquet(miniature.run.parent / "mini.plain.1" / "metrics")
     assert cells.value.iloc[0] in set(metrics.value[metrics.metric == "AP50"])
     assert "| plain | " in output and "[42.0]" in output

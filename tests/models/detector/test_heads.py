@@ -65,8 +65,13 @@ def test_a_prior_is_the_similarity_of_each_cell_with_the_name():
     torch.testing.assert_close(prior.embed(pooled), cells.mean((2, 3)))
 
 
-@pytest.mark.parametrize("backbone", ["small", "resnet50", "resnet50_c4"])
-@pytest.mark.parametrize("background", BACKGROUNDS)
+PAIRS = [(backbone, background) for backbone in ("small", "resnet50", "resnet50_c4") for background in BACKGROUNDS]
+SLOW = [("resnet50_c4", background) for background in ("learned", "zero", "unit")]  # five seconds each
+
+
+@pytest.mark.parametrize(
+    "backbone, background", [pytest.param(*pair, marks=[pytest.mark.published] * (pair in SLOW)) for pair in PAIRS]
+)
 def test_every_background_and_the_prior_go_with_every_backbone(backbone, background):
     torch.manual_seed(0)
     model = OpenVocabularyMaskRCNN(

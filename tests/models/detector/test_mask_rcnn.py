@@ -146,11 +146,19 @@ def test_the_classification_loss_is_a_sum_over_the_number_of_regions(detector):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("background", ["learned", "rpn"])
-def test_geometry_is_float32_at_full_size_under_bfloat16(background):
+@pytest.mark.parametrize(
+    "backbone, stride, background",
+    [
+        ("small", 4, "learned"),
+        ("small", 4, "rpn"),
+        pytest.param("resnet50", 4, "learned", marks=pytest.mark.published),
+        pytest.param("resnet50_c4", 16, "zero", marks=pytest.mark.published),
+    ],
+)
+def test_geometry_is_float32_at_full_size_under_bfloat16(backbone, stride, background):
     """bfloat16 has eight bits for a number: 800 x 1333 has fewer anchor columns in it, and a box at 1167 none."""
     torch.manual_seed(0)
-    sizes = {"backbone": "small", "dimension": 4, "min_size": 800, "max_size": 1333}
+    sizes = {"backbone": backbone, "dimension": 4, "min_size": 800, "max_size": 1333}
     model = OpenVocabularyMaskRCNN(**sizes, background=background)
     text = F.normalize(torch.randn(3, 4), dim=1)
     model.set_vocabulary(text)
@@ -176,10 +184,22 @@ def test_geometry_is_float32_at_full_size_under_bfloat16(background):
     training, inference = seen["anchors"]
     assert torch.equal(training, inference)
     columns = {float(x) for x in ((training[:, 0] + training[:, 2]) / 2).tolist()}
-    assert len(columns) >= -(-1333 // 4)  # one a column of the finest map at least
+    assert len(columns) >= -(-1333 // stride)  # one a column of the finest map at least
     true_box, sampled = seen["boxes"]
     assert torch.equal(true_box, box) and (sampled == box).all(1).any()
     assert sampled.dtype == torch.float32 and not torch.equal(sampled, sampled.bfloat16().float())
     for proposals in seen["proposals"]:
         assert proposals.dtype == torch.float32 and not torch.equal(proposals, proposals.bfloat16().float())
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
+
+
+def test_how_many_sampled_regions_may_be_objects_is_a_setting():
+    proposals = torch.tensor([[10.0, 10, 50, 40]]) + torch.arange(200)[:, None] * 0.01
+    objects = {}
+    for fraction in (0.25, 1.0):
+        sizes = {"dimension": 6, "min_size": 64, "max_size": 96}
+        model = OpenVocabularyMaskRCNN(backbone="small", positive_fraction=fraction, **sizes)
+        target = {"boxes": proposals[:1], "labels": torch.tensor([1]), "masks": torch.zeros(1, 64, 80)}
+        _, _, [labels], _ = model.roi_heads.select_training_samples([proposals], [target])
+        objects[fraction] = int((labels > 0).sum())
+    assert objects == {0.25: 16, 1.0: 64}  # of 64
