@@ -106,7 +106,7 @@ def test_every_link_leads_somewhere(page):
 def test_every_command_names_what_there_is(page):
     for command in commands(page):
         if command[0] == "make":
-            targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+            targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
             values = dict(word.split("=", 1) for word in command[1:] if "=" in word)
             assert {word for word in command[1:] if "=" not in word} <= set(targets), command
             assert set(values.get("ONLY", "").split()) <= ROWS.keys(), command

@@ -14,6 +14,7 @@ import atexit
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -23,6 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 aten = torch.ops.aten
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+JOINS = {aten.cat.default, aten.stack.default}
 MOVES = {aten._to_copy.default, aten.to.dtype_layout, aten.to.device}
 operations = 0  # over tensors on the GPU
 
@@ -93,17 +95,19 @@ def _tensors(*values) -> list[torch.Tensor]:
 
 
 def _refuse_mixing(func, args, kwargs) -> None:
-    """A GPU takes numbers (0-d tensors) and, when it is indexed, indices from the processor; nothing else.
+    """A GPU takes numbers (0-d tensors, but not to join them) and, when it is indexed, indices from the processor;
+    nothing else.
 
-    In a backward pass torch's C++ makes the zeros that it puts where the gradient of what was put in goes (of
-    index_put): it makes them on the processor, where to it all tensors are.
+    In a backward pass torch's C++ makes zeros for what has no gradient (what an index put elsewhere, what of an unbound
+    tensor was not used): it makes them on the processor, where to it all tensors are.
     """
+    if func in INDEXING | JOINS and torch._C._current_graph_task_id() >= 0:
+        return
     given = _tensors(args, kwargs)
     if func in INDEXING and isinstance(args[0], OnGPU):
-        in_backward = torch._C._current_graph_task_id() >= 0
-        given = [args[0], *([] if in_backward else _tensors(args[2:], kwargs))]
+        given = [args[0], *_tensors(args[2:], kwargs)]
     if any(isinstance(tensor, OnGPU) for tensor in given):
-        others = [tensor for tensor in given if not isinstance(tensor, OnGPU) and tensor.dim() > 0]
+        others = [tensor for tensor in given if not isinstance(tensor, OnGPU) and (tensor.dim() > 0 or func in JOINS)]
         if others:
             shapes = ", ".join(f"{'cuda' if isinstance(t, OnGPU) else 'cpu'}{list(t.shape)}" for t in given)
             raise DeviceMixError(f"{func}: tensors of both devices: {shapes}")
@@ -177,24 +181,24 @@ class _Functions(TorchFunctionMode):
                 return aten._to_copy.default(made, device=GPU)
             if func is torch.Tensor.cpu:
                 return aten._to_copy.default(first, device=CPU)
-            if func is torch.Tensor.to:
-                return _moved(first, args[1:], kwargs)
+        if func is torch.Tensor.to and any(isinstance(tensor, OnGPU) for tensor in _tensors(args, kwargs)):
+            return _moved(first, args[1:], kwargs)
         return func(*args, **kwargs)
 
 
-def _moved(tensor: OnGPU, args: tuple, kwargs: dict) -> torch.Tensor:
-    """tensor.to(...)"""
+def _moved(tensor: torch.Tensor, args: tuple, kwargs: dict) -> torch.Tensor:
+    """tensor.to(...), of a tensor on the GPU or to where another one is."""
     like = next((arg for arg in (*args, kwargs.get("other")) if isinstance(arg, torch.Tensor)), None)
     devices = [like.device] if like is not None else [arg for arg in args if isinstance(arg, (str, torch.device))]
-    device = torch.device(kwargs.get("device") or next(iter(devices), GPU))
+    device = torch.device(kwargs.get("device") or next(iter(devices), tensor.device))
     dtypes = [like.dtype] if like is not None else [arg for arg in args if isinstance(arg, torch.dtype)]
     dtype = kwargs.get("dtype") or next(iter(dtypes), tensor.dtype)
     layout = {"memory_format": kwargs["memory_format"]} if kwargs.get("memory_format") is not None else {}
     if device.type == "cpu":
         return aten._to_copy.default(tensor, device=CPU, dtype=dtype, **layout)
-    if dtype == tensor.dtype and not layout and not kwargs.get("copy"):
+    if isinstance(tensor, OnGPU) and dtype == tensor.dtype and not layout and not kwargs.get("copy"):
         return tensor
-    return aten._to_copy.default(tensor, dtype=dtype, **layout)
+    return aten._to_copy.default(tensor, device=GPU, dtype=dtype, **layout)
 
 
 def install() -> None:
@@ -207,6 +211,7 @@ def install() -> None:
     cuda.is_bf16_supported = lambda *_, **__: True
     cuda.is_current_stream_capturing = lambda: False
     cuda.get_device_name = lambda *_: "a pretended GPU"
+    cuda.get_device_properties = lambda *_: SimpleNamespace(major=6, minor=0)  # too old for triton
     cuda.get_rng_state = lambda *_: torch.zeros(0, dtype=torch.uint8)
     cuda.get_rng_state_all = lambda: []
     cuda.max_memory_allocated = lambda *_: 0

@@ -15,8 +15,15 @@ from torch import nn
 gpu, cpu = torch.ones(2, device="cuda"), torch.ones(2)
 assert gpu.device.type == "cuda" and torch.cuda.is_available()
 assert (gpu + 1).device.type == (gpu + torch.tensor(1.0)).device.type == "cuda"
+assert cpu.to(gpu).is_cuda and gpu.to(cpu).device.type == "cpu" and cpu.double().to(gpu).dtype == gpu.dtype
 assert (gpu + gpu).cpu().numpy().tolist() == [2, 2] and gpu[torch.tensor([1])].is_cuda
-for refused in (lambda: gpu + cpu, lambda: torch.cat([gpu, cpu]), lambda: nn.Linear(2, 2)(gpu), lambda: cpu[gpu.long()]):
+for refused in (
+    lambda: gpu + cpu,
+    lambda: torch.cat([gpu, cpu]),
+    lambda: torch.stack([gpu[0], cpu[0]]),
+    lambda: nn.Linear(2, 2)(gpu),
+    lambda: cpu[gpu.long()],
+):
     with pytest.raises(RuntimeError, match="tensors of both devices"):
         refused()
 for refused in (gpu.numpy, lambda: numpy.asarray(gpu)):
@@ -27,6 +34,7 @@ def put_back():
     levels[torch.tensor([0, 2])] = nn.Linear(2, 2).to("cuda")(gpu)
     return levels
 put_back().sum().backward()
+nn.Linear(2, 2).to("cuda")(gpu).unbind()[0].backward()
 with pytest.raises(RuntimeError, match="tensors of both devices"):
     put_back()[torch.tensor([1])] = cpu
 layer = nn.Linear(2, 1).to("cuda")
