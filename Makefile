@@ -27,7 +27,7 @@ test-published: $(VENV)/ready
 	$(BIN)/python -m pytest -m published
 
 # A few cases of these three, others with every commit.
-SAMPLE ?= 6
+SAMPLE ?= 3
 test-sample: $(VENV)/ready
 	$(BIN)/python -m pytest -m "published or processes or gpu" --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
 
