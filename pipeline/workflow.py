@@ -6,10 +6,11 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
+from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
 from pipeline.config import checked, has_ground_truth
 from pipeline.files import file_state, missing_files
@@ -18,9 +19,11 @@ from pipeline.paper_tables import check_variants
 from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
 from pipeline.registry import detectors, stages, summary
 from pipeline.variants import run_name, variants
-from store.blobs import write_atomically
+from store import locks
+from store.blobs import Blobs, make_folder, write_atomically
+from store.check import check_results, put_right
 from store.fingerprint import ROOT, fingerprint
-from store.manifest import producer
+from store.manifest import Run, producer
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
@@ -162,8 +165,50 @@ class Workflow:
             if not (folder / f"{run}.json").exists():
                 write_atomically(folder / f"{run}.json", text)
         os.environ[CONFIG_VARIABLE] = str(folder)
+        orphans.sign()
         if Path.cwd() != ROOT:
             os.environ["PYTHONPATH"] = str(ROOT)
+
+    # What is there already, and who else is at work
+
+    def check_results(self, *, mend: bool) -> None:
+        """Look whether what the runs' manifests list is there, and links lead to it. mend: put links right.
+
+        Raises UserError where a manifest is damaged, or a file is missing or in the way of a link.
+        """
+        data = Path(self.data)
+        runs = [Run(data, name) for name in self.configs if (data / "runs" / name).is_dir()]
+        if not check_results(data, runs, memos=False, unsealed=False).lines():
+            return
+        with locks.held(Blobs(data).lock, needed=False):  # again, while nobody is about to change them
+            found = check_results(data, runs, memos=False, unsealed=False)
+            links = found.links if mend else {}
+            put_right(data, links)
+        if links:
+            print(f"{len(links)} links to results were missing or led elsewhere, and were put right", file=sys.stderr)
+        faults = [line for line in found.lines() if not line.startswith("link: ")]
+        if faults:
+            raise UserError(
+                f"{len(faults)} results of earlier runs are not what they were: `python -m store verify --repair` removes "
+                "them, then snakemake makes them again\n  " + "\n  ".join(faults[:20])
+            )
+
+    def hold(self, jobs: Iterable) -> None:
+        """Lock, for as long as this process lives, what jobs of Snakemake write: their runs, the data set that is drawn,
+        the tables. Raises UserError where another snakemake that lives has one of them."""
+        folder = make_folder(Path(self.data, "locks"))
+        names = {f"run {job.wildcards.run}" if "run" in job.wildcards.keys() else job.rule.name for job in jobs}
+        if "toy" in names:
+            names = {*names} - {"toy"} | {"toy " + hashlib.sha256(self.config["root"].encode()).hexdigest()[:16]}
+        for name in sorted(names - {"all", "pretrain"}):
+            path = folder / name.replace(" ", "-")
+            lock = locks.acquire(path, wait=False, through_exec=False)
+            if lock is None:
+                raise UserError(
+                    f"{name.partition(' ')[0]} {name.partition(' ')[2]} is being made by another snakemake "
+                    f"({locks.holder(path)}): wait until it has ended, or end it"
+                )
+            locks.sign(lock)
 
     # What the whole run asks for
 
