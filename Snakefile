@@ -56,7 +56,7 @@ try:
     FLOW = Workflow(config, ORDER | SHIPPED_WEIGHTS)
     FLOW.export()
     if workflow.is_main_process:
-        FLOW.check_results(mend=not workflow.dryrun)
+        FLOW.check_results()
 except (UserError, OSError) as error:
     raise WorkflowError(message(error))
 
@@ -78,9 +78,7 @@ rule all:
 
 onstart:
     try:
-        FLOW.check_files({job.rule.name for job in workflow.dag.needrun_jobs()})
-        if workflow.is_main_process:
-            FLOW.hold(workflow.dag.needrun_jobs())
+        FLOW.begin(list(workflow.dag.needrun_jobs()), alone=workflow.is_main_process)
     except (UserError, OSError) as error:
         raise WorkflowError(message(error))
 

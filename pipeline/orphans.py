@@ -17,7 +17,7 @@ from pathlib import Path
 
 log = logging.getLogger("cap2mask")
 VARIABLE = "CAP2MASK_SNAKEMAKE"  # who started the stages: machine, process, and when that began
-_GRACE = 10.0  # seconds for a tidy end
+_GRACE = 5.0  # seconds for a tidy end
 
 
 def sign() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -171,8 +171,8 @@ class Workflow:
 
     # What is there already, and who else is at work
 
-    def check_results(self, *, mend: bool) -> None:
-        """Look whether what the runs' manifests list is there, and links lead to it. mend: put links right.
+    def check_results(self) -> None:
+        """Look whether what the runs' manifests list is there, and put right links that do not lead to it.
 
         Raises UserError where a manifest is damaged, or a file is missing or in the way of a link.
         """
@@ -182,10 +182,9 @@ class Workflow:
             return
         with locks.held(Blobs(data).lock, needed=False):  # again, while nobody is about to change them
             found = check_results(data, runs, memos=False, unsealed=False)
-            links = found.links if mend else {}
-            put_right(data, links)
-        if links:
-            print(f"{len(links)} links to results were missing or led elsewhere, and were put right", file=sys.stderr)
+            put_right(data, found.links)
+        if found.links:
+            print(f"{len(found.links)} links to results were missing or led elsewhere, and were put right", file=sys.stderr)
         faults = [line for line in found.lines() if not line.startswith("link: ")]
         if faults:
             raise UserError(
@@ -193,21 +192,36 @@ class Workflow:
                 "them, then snakemake makes them again\n  " + "\n  ".join(faults[:20])
             )
 
-    def hold(self, jobs: Iterable) -> None:
+    def begin(self, jobs: list, *, alone: bool) -> None:
+        """Look for the files that jobs of Snakemake need; alone: and lock what they write. Raises UserError where a file is
+        missing, or another snakemake has the lock."""
+        self.check_files({job.rule.name for job in jobs})
+        if alone:
+            self.hold(jobs)
+
+    def hold(self, jobs: list) -> None:
         """Lock, for as long as this process lives, what jobs of Snakemake write: their runs, the data set that is drawn,
         the tables. Raises UserError where another snakemake that lives has one of them."""
         folder = make_folder(Path(self.data, "locks"))
-        names = {f"run {job.wildcards.run}" if "run" in job.wildcards.keys() else job.rule.name for job in jobs}
-        if "toy" in names:
-            names = {*names} - {"toy"} | {"toy " + hashlib.sha256(self.config["root"].encode()).hexdigest()[:16]}
-        for name in sorted(names - {"all", "pretrain"}):
-            path = folder / name.replace(" ", "-")
-            lock = locks.acquire(path, wait=False, through_exec=False)
+        wanted = {}
+        for job in jobs:
+            if "run" in job.wildcards.keys():
+                wanted[f"run-{job.wildcards.run}"] = f"the run {job.wildcards.run}"
+            elif job.rule.name == "toy":
+                wanted["toy-" + hashlib.sha256(self.config["root"].encode()).hexdigest()[:16]] = self.config["root"]
+            elif job.rule.name == "tables":
+                wanted["tables"] = "data/tables.md"
+        for name, what in sorted(wanted.items()):
+            try:
+                lock = locks.acquire(folder / name, wait=False, through_exec=False)
+            except OSError as error:
+                if not locks.are_missing(error):
+                    raise
+                print(f"no lock on {folder / name} ({error}): start no second snakemake on this run", file=sys.stderr)
+                continue
             if lock is None:
-                raise UserError(
-                    f"{name.partition(' ')[0]} {name.partition(' ')[2]} is being made by another snakemake "
-                    f"({locks.holder(path)}): wait until it has ended, or end it"
-                )
+                holder = locks.holder(folder / name)
+                raise UserError(f"{what} is being made by another snakemake ({holder}): wait until it ends, or end it")
             locks.sign(lock)
 
     # What the whole run asks for

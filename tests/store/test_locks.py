@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_who_waited_for_a_file_that_was_removed_shuts_out_who_finds_a_new_one(tm
     first = locks.acquire(path)
     waiter = threading.Thread(target=lambda: waited.append(locks.acquire(path)))
     waiter.start()
-    while not any("FLOCK" in line and "->" in line for line in open("/proc/locks")):
+    while not any("FLOCK" in line and "->" in line for line in Path("/proc/locks").read_text().splitlines()):
         pass  # until it waits
     locks.release(first, remove=path)
     waiter.join()
