@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from store import locks
-from store.blobs import Blobs, file_digest
+from store.blobs import Blobs, file_digest, sync_folder
 from store.manifest import Damaged, Manifest, Output, Run, Unsealed, action_path, producer, read_sealed
 from structures.errors import UserError
 from structures.progress import progress
@@ -147,27 +147,31 @@ def put_right(data: Path, links: dict[Path, str]) -> None:
 
 def remove(data: Path, found: Findings) -> list[Path]:
     """Remove what was found broken, and what can't be believed for it; the manifests that went, sorted. To be called by
-    who holds the store's lock alone."""
-    for blob in found.broken:
-        blob.unlink(missing_ok=True)
-    for file in found.damaged:
-        file.unlink(missing_ok=True)
+    who holds the store's lock alone.
+
+    Broken blobs go last: as long as they are there, who is killed in between finds again what was made of them.
+    """
     broken = {blob.stem for blob in found.broken}
-    for memo, manifest in read_memos(data).items():
-        if _is_of(manifest, broken) or not broken.isdisjoint(output.digest for output in manifest.outputs):
-            memo.unlink(missing_ok=True)
+    doubtful = {
+        memo
+        for memo, manifest in read_memos(data).items()
+        if _is_of(manifest, broken) or not broken.isdisjoint(output.digest for output in manifest.outputs)
+    }
+    manifests = {
+        file: read_sealed(file) for run in runs_in(data) for file in run.manifest_files() if file not in found.damaged
+    }
+    gone = _in_doubt(manifests, broken | found.missing.keys(), _stages_of(found.damaged))
+    put_right(data, found.links)
     for scratch in scratch_folders(data):
         if _is_made_of(scratch, broken) and not is_at_work(
             scratch
         ):  # who is at work sees what it lacks, and removes it
             shutil.rmtree(scratch, ignore_errors=True)
-    put_right(data, found.links)
-    manifests = {
-        file: read_sealed(file) for run in runs_in(data) for file in run.manifest_files() if file not in found.damaged
-    }
-    gone = _in_doubt(manifests, broken | found.missing.keys(), _stages_of(found.damaged))
-    for file in gone:
-        file.unlink(missing_ok=True)
+    for files in (gone, doubtful | found.damaged.keys(), found.broken):
+        for file in files:
+            file.unlink(missing_ok=True)
+        for folder in {file.parent for file in files}:
+            sync_folder(folder)
     return sorted([*gone, *(file for file in found.damaged if file.parent.parent.name == "manifests")])
 
 
