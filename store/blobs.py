@@ -155,7 +155,7 @@ class Blobs:
     def link(self, digest: str, target: Path) -> None:
         """Point <target> at the blob by a relative link, replacing what is there at once. Raises UserError where a folder
         is in the way."""
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
         draft.unlink(missing_ok=True)
         draft.symlink_to(self.target(digest, target))

@@ -25,7 +25,7 @@ def patch(data: Path, before: Callable[..., None], after: Callable[..., None]) -
     def watched(name: str, function: Callable) -> Callable:
         def call(*args, **kwargs):
             paths = [_path(args[place], kwargs.get("dir_fd")) for place in CHANGES[name]]
-            if not _changes(name, args, kwargs) or not paths[-1].startswith(root + os.sep):
+            if not _changes(name, args, kwargs) or not f"{paths[-1]}/".startswith(f"{root}/"):
                 return function(*args, **kwargs)
             before(name, paths)
             result = function(*args, **kwargs)
