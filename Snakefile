@@ -2,6 +2,7 @@
 
 from snakemake.exceptions import WorkflowError
 
+from pipeline.logs import message
 from pipeline.workflow import Workflow
 from structures.errors import UserError
 
@@ -54,8 +55,10 @@ ORDER = DATA_SET | PSEUDO_LABELS | DETECTOR | XPM | WHAT_CAME_OUT
 try:
     FLOW = Workflow(config, ORDER | SHIPPED_WEIGHTS)
     FLOW.export()
-except UserError as error:
-    raise WorkflowError(str(error))
+    if workflow.is_main_process:
+        FLOW.check_results()
+except (UserError, OSError) as error:
+    raise WorkflowError(message(error))
 
 
 wildcard_constraints:
@@ -75,9 +78,9 @@ rule all:
 
 onstart:
     try:
-        FLOW.check_files({job.rule.name for job in workflow.dag.needrun_jobs()})
-    except UserError as error:
-        raise WorkflowError(str(error))
+        FLOW.begin(list(workflow.dag.needrun_jobs()), alone=workflow.is_main_process)
+    except (UserError, OSError) as error:
+        raise WorkflowError(message(error))
 
 
 rule toy:

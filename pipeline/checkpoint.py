@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from store.blobs import canonical_json
+from store.blobs import canonical_json, check_content
 from structures.errors import UserError
 
 _KEY = "cap2mask"  # one entry: safetensors writes several in an order that changes from run to run
@@ -18,9 +18,11 @@ def write_safetensors(path: Path, tensors: dict, settings: dict) -> None:
 
 
 def read_safetensors(path: Path) -> tuple[dict, dict]:
-    """Tensors and settings of a file that a stage wrote. Raises UserError where it is none."""
+    """Tensors and settings of a file that a stage wrote. Raises UserError where it is none, or where it is a result of the
+    store that holds something else than was written."""
     from safetensors import SafetensorError, safe_open
 
+    check_content(path)
     try:
         with safe_open(path, framework="pt") as file:
             settings = json.loads((file.metadata() or {}).get(_KEY, "{}"))

@@ -1,4 +1,9 @@
-"""One execution of a stage: what it is made of, whether the memo knows the result, else the work; its manifest."""
+"""One execution of a stage: what it is made of, whether the memo knows the result, else the work; its manifest.
+
+Of one action (one key) one process works at a time. What it reads is checked whole before it computes; what it uses is
+named in its scratch folder while it holds the key's lock, so that `python -m store gc` beside it spares that. Blobs last
+before a memo names them, and memo and links are there before the manifest.
+"""
 
 import argparse
 import logging
@@ -14,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline import gpus, locks
+from pipeline import gpus, orphans
 from pipeline.arguments import stage_arguments
 from pipeline.files import content_digest, find_files
 from pipeline.logs import message, start_log
@@ -23,8 +28,20 @@ from pipeline.parameters import code_fingerprint, draws_random_numbers, params_i
 from pipeline.registry import detectors
 from pipeline.stage import Stage
 from schemas.tables import TABLES
-from store.blobs import Blobs, write_atomically
-from store.manifest import Manifest, Output, Run, action_key, outputs_among, producer
+from store import locks
+from store.blobs import Blobs, make_folder, write_atomically
+from store.manifest import (
+    Damaged,
+    Manifest,
+    Output,
+    Run,
+    action_key,
+    action_path,
+    memo_path,
+    outputs_among,
+    producer,
+    read_sealed,
+)
 from structures.errors import UserError
 from training import processes
 
@@ -35,10 +52,11 @@ def main(stage: Stage, run: Callable) -> None:
     """Command line of a stage; exits 1 with one line on a user's mistake."""
     args = stage_arguments(stage)
     leads = processes.is_main_process()
-    start_log(args.log if leads else None, quiet=not leads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     try:
+        start_log(args.log if leads else None, quiet=not leads)
+        orphans.end_with_snakemake()
         execute(stage, run, args)
     except Exception as error:
         log.debug("traceback", exc_info=True)
@@ -101,11 +119,7 @@ class Action:
 
 def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
     """Do what the command line asks for, or link what the memo holds."""
-    config, blobs, folder = args.config, Blobs(args.data), Run(args.data, args.into)
-    inputs = _inputs(stage, config, args.data, args.shard)
-    for outputs in inputs.values():
-        for output in outputs:
-            blobs.check(output.digest, output.suffix, output.bytes, whole=args.verify)
+    config, folder = args.config, Run(args.data, args.into)
     action = Action(
         stage=stage,
         config=config,
@@ -113,23 +127,47 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
         params=params_in_key(stage, config),
         seed=config["seed"] if draws_random_numbers(stage, config) else None,
         fingerprint=code_fingerprint(stage, config),
-        inputs=inputs,
+        inputs=_inputs(stage, config, args.data, args.shard),
         files=find_files(stage, config),
     )
-    memo = args.data / "actions" / f"{action.key}.json"
-    with _one_at_a_time(args.data / "scratch" / f"{action.key}.lock"):
-        manifest = None if args.recompute else _recall(memo, blobs)
+    scratch = args.data / "scratch" / action.key
+    blobs = Blobs(args.data, scratch)
+    memo = memo_path(args.data, action.key)
+    with _alone(args.data / "locks" / action.key):
+        with blobs.sharing():
+            _check(action, blobs, whole=args.verify)
+            manifest = None if args.recompute else _recall(memo, blobs, whole=args.verify)
+            if manifest:
+                log.info("%s %s: nothing new, linked what is known", stage.name, args.shard)
+                _publish(manifest, folder, blobs, stage, args)
+            elif processes.get_world_size() == 1:
+                _announce(action, scratch)
         if manifest is None:
-            manifest = _compute(action, run, blobs, args)
+            manifest = _compute(action, run, blobs, scratch, args)
             if not processes.is_main_process():
                 return
-            write_atomically(memo, manifest.to_json())
-        else:
-            log.info("%s %s: nothing new, linked what is known", stage.name, args.shard)
-    manifest = replace(manifest, shard=args.shard, outputs=_renamed(manifest, stage, args.shard))
-    _publish(manifest, folder, blobs, config["shards"])
-    _check_rejects(manifest, config["max_reject_fraction"], folder)
-    write_atomically(folder.manifest_path(stage.name, args.shard), manifest.to_json())
+            with blobs.sharing():
+                try:
+                    _check(action, blobs, whole=False)
+                except UserError:  # it was found broken meanwhile, and removed: what was made of it is in doubt
+                    shutil.rmtree(scratch, ignore_errors=True)
+                    raise
+                write_atomically(memo, manifest.to_json())
+                _publish(manifest, folder, blobs, stage, args)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check(action: Action, blobs: Blobs, *, whole: bool) -> None:
+    """Look whether all inputs are in the store. whole: whether each holds what its name says. Raises UserError."""
+    for outputs in action.inputs.values():
+        for output in outputs:
+            blobs.check(output.digest, output.suffix, output.bytes, whole=whole)
+
+
+def _announce(action: Action, scratch: Path) -> None:
+    """Say in the scratch folder what the action is made of, and drop the drafts of one that was killed."""
+    shutil.rmtree(scratch / "drafts", ignore_errors=True)
+    write_atomically(action_path(scratch), action.manifest([], {}).to_json())
 
 
 def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, list[Output]]:
@@ -145,7 +183,15 @@ def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, lis
         producing_run = config["producing_runs"].get(producer(artifact)[0], config["run"])
         manifests[artifact] = Run(data, producing_run).manifests_of(artifact, shard, parts)
     _check_images(manifests, config["shards"])
-    return {artifact: outputs_among(of_artifact, artifact, shard) for artifact, of_artifact in manifests.items()}
+    inputs = {artifact: outputs_among(of_artifact, artifact, shard) for artifact, of_artifact in manifests.items()}
+    for artifact, outputs in inputs.items():
+        known = {output.shard for output in outputs}
+        if producer(artifact)[1] == "shard" and shard == "all" and known != set(parts["shard"]):
+            raise UserError(
+                f"{artifact} has the shards {', '.join(sorted(known))}, the configuration says {config['shards']} of them "
+                "(config key shards): name with --configfile what the run was made with"
+            )
+    return inputs
 
 
 def _check_images(manifests: dict[str, list[Manifest]], shards: int) -> None:
@@ -176,52 +222,59 @@ def _check_images(manifests: dict[str, list[Manifest]], shards: int) -> None:
 
 
 @contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
+def _alone(lock: Path) -> Iterator[None]:
     """Wait for whoever does the very same action, of another run say: they would share a scratch folder, and who waits
     finds the result in the memo. Of processes that train together the one that started them holds the lock."""
-    held = None
-    if processes.get_world_size() == 1:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        try:
+    if processes.get_world_size() > 1:
+        yield
+        return
+    make_folder(lock.parent)
+    try:
+        held = locks.acquire(lock, wait=False)
+        if held is None:
+            log.info("waiting for %s, which does the same", locks.holder(lock))
             held = locks.acquire(lock)
-        except OSError:
-            log.debug("no lock: this file system has none", exc_info=True)
+        locks.sign(held)
+    except OSError as error:
+        if not locks.are_missing(error):
+            raise
+        held = None
+        log.warning("no lock on %s (%s): let nothing else work on this data folder meanwhile", lock, error)
     try:
         yield
-        if processes.is_main_process():
-            lock.unlink(missing_ok=True)
     finally:
         if held is not None:
-            locks.release(held)
+            locks.release(held, remove=lock)
 
 
-def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
-    """The memo of an action, if it is there and all that it made still is."""
+def _recall(memo: Path, blobs: Blobs, *, whole: bool) -> Manifest | None:
+    """The memo of an action, if it is there and all that it made still is; whole: if that is what its name says."""
     try:
-        manifest = Manifest.from_json(memo.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, TypeError):
+        manifest = read_sealed(memo, key=memo.stem)
+        for output in manifest.outputs:
+            blobs.check(output.digest, output.suffix, output.bytes, whole=whole)
+    except (FileNotFoundError, Damaged, UserError):
         return None
-    whole = all(blobs.has(output.digest, output.suffix, output.bytes) for output in manifest.outputs)
-    return manifest if whole else None
+    return manifest
 
 
-def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
+def _compute(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace) -> Manifest:
     """The work itself, on GPUs of its own: in this process or, where several are to share it, in those that this one
     turns into; then this doesn't return."""
     stage, config = action.stage, action.config
     if processes.get_world_size() > 1:
-        return _work(action, run, blobs, args)  # on the GPUs of who started these processes
+        return _work(action, run, blobs, scratch, args)  # on the GPUs of who started these processes
+    _check(action, blobs, whole=True)
     with gpus.reserve(args.gpus) if stage.gpu and config["device"] != "cpu" else nullcontext():
         if stage.processes:
             processes.batch_share(config[stage.name]["batch"], config[stage.name]["accumulate"], args.gpus)
             processes.launch(args.gpus)
-        return _work(action, run, blobs, args)
+        return _work(action, run, blobs, scratch, args)
 
 
-def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
+def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace) -> Manifest:
     from pipeline.job import Job
 
-    scratch = args.data / "scratch" / action.key
     job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
     try:
         _use_threads(args.threads)
@@ -236,8 +289,6 @@ def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace)
         job.close()
         if action.stage.processes:
             processes.destroy_process_group()
-    if processes.is_main_process():
-        shutil.rmtree(scratch, ignore_errors=True)
     return action.manifest(job.outputs, counts)
 
 
@@ -248,8 +299,10 @@ def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:
     return [replace(output, path=Path(output.path).with_stem(shard).as_posix()) for output in manifest.outputs]
 
 
-def _publish(manifest: Manifest, folder: Run, blobs: Blobs, shards: int) -> None:
-    """Link the outputs into the run, and drop links that this stage no longer makes."""
+def _publish(manifest: Manifest, folder: Run, blobs: Blobs, stage: Stage, args: argparse.Namespace) -> None:
+    """Link the outputs into the run, drop links that this stage no longer makes, and write the run's manifest."""
+    shards, most_rejects = args.config["shards"], args.config["max_reject_fraction"]
+    manifest = replace(manifest, shard=args.shard, outputs=_renamed(manifest, stage, args.shard))
     links = {folder.root / output.path for output in manifest.outputs}
     for output in manifest.outputs:
         blobs.link(output.digest, folder.root / output.path)
@@ -260,6 +313,8 @@ def _publish(manifest: Manifest, folder: Run, blobs: Blobs, shards: int) -> None
             gone = link.stem.isdigit() and int(link.stem) >= shards
             if link.is_symlink() and link not in links and (of_this_job or gone):
                 link.unlink()
+    _check_rejects(manifest, most_rejects, folder)
+    write_atomically(folder.manifest_path(stage.name, args.shard), manifest.to_json())
 
 
 def _check_rejects(manifest: Manifest, most: float, folder: Run) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import locks
+from store import locks
 from structures.errors import UserError
 
 log = logging.getLogger("cap2mask")

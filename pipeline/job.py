@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.checkpoint import read_safetensors, write_safetensors
 from pipeline.parameters import model_options, records, sections
@@ -25,7 +24,7 @@ from sources.images import ImageError, read_image
 from store.blobs import Blobs
 from store.join import join_by_image
 from store.manifest import Output
-from store.parquet import TableWriter, read_rows
+from store.parquet import TableWriter, read_rows, read_table
 from structures.progress import progress
 from training import processes
 
@@ -120,8 +119,7 @@ class Job:
     def count_split(self, split: str) -> int:
         """Images of a split."""
         return sum(
-            pc.sum(pc.equal(pq.read_table(path, columns=["split"])["split"], split)).as_py() or 0
-            for path in self.paths("images")
+            pc.sum(pc.equal(read_table(path, ["split"])["split"], split)).as_py() or 0 for path in self.paths("images")
         )
 
     def count(self, table: str) -> int:
@@ -130,14 +128,11 @@ class Job:
 
     def count_images(self, table: str) -> int:
         """Images that an input table has rows of."""
-        return sum(
-            pc.count_distinct(pq.read_table(path, columns=["image_id"])["image_id"]).as_py()
-            for path in self.paths(table)
-        )
+        return sum(pc.count_distinct(read_table(path, ["image_id"])["image_id"]).as_py() for path in self.paths(table))
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """A whole input table, for those that fit into memory."""
-        parts = [pq.read_table(path, columns=columns) for path in self.paths(table)]
+        parts = [read_table(path, columns) for path in self.paths(table)]
         return pa.concat_tables(parts) if parts else TABLES[table].schema.empty_table()
 
     def checkpoint(self, artifact: str) -> tuple[dict, dict]:

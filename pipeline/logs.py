@@ -8,6 +8,8 @@ from pathlib import Path
 from structures.errors import UserError
 
 log = logging.getLogger("cap2mask")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SIGNS = ("os error 28", "os error 27", "os error 122", "file write failed", "unexpected pos")  # Rust's, torch's
 
 
 def start_log(path: Path | None, quiet: bool = False) -> None:
@@ -20,7 +22,7 @@ def start_log(path: Path | None, quiet: bool = False) -> None:
     log.addHandler(on_screen)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file = _LogFile(path, mode="w", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(file)
 
@@ -29,10 +31,26 @@ def message(error: Exception) -> str:
     """An exception as one line for the user."""
     if isinstance(error, UserError):
         return str(error)
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if full or "os error 28" in str(error) or "os error 27" in str(error):
+    code = error.errno if isinstance(error, OSError) else None
+    file = f" ({error.filename})" if code and error.filename else ""
+    if code in _FULL or any(sign in str(error) for sign in _FULL_SIGNS):
         return (
-            "the disk is full (or a limit on file sizes reached) while writing below the data folder; free some space "
-            "(`python -m store gc` removes what no run uses) and run again: all finished stages are kept"
+            f"the disk is full (or a limit on file sizes reached) while writing{file}; free some space (`python -m store gc` "
+            "removes what no run uses, and spares checkpoints of trainings that go on from them) and run again: all "
+            "finished stages are kept"
         )
+    if code in (errno.EROFS, errno.EACCES, errno.EPERM) or "os error 30" in str(error):
+        return f"{getattr(error, 'strerror', None) or error}{file}: a read-only disk, or another's folder? Give leave to write and run again"
     return f"unexpected {type(error).__name__}: {error}; the log holds the traceback (please report it)"
+
+
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be full: what can't be written is lost, with one line on the screen; the work goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.acquire()
+        try:
+            log.removeHandler(self)
+            log.warning("the log %s can't be written any more: %s", self.baseFilename, sys.exc_info()[1])
+        finally:
+            self.release()

@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.config import read_yaml
 from pipeline.variants import run_name
 from store.blobs import write_atomically
+from store.parquet import read_folder
 from structures.errors import UserError
 
 COLUMNS = ("table", "row", "measure", "seed", "value", "paper_value")
@@ -108,9 +109,9 @@ def collect(data: Path, base: str, variants: list[tuple[str, int]]) -> dict[tupl
     scores = {}
     for variant, seed in variants:
         folder = data / "runs" / run_name(base, variant, seed) / "metrics"
-        if not folder.exists():
+        if not list(folder.glob("*.parquet")):
             raise UserError(f"{folder} is not there: run `snakemake --cores all tables`")
-        scores[variant, seed] = pd.read_parquet(folder)
+        scores[variant, seed] = read_folder(folder).to_pandas()
     return scores
 
 

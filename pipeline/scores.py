@@ -6,6 +6,7 @@ import pandas as pd
 
 from pipeline.registry import stages
 from schemas.tables import TABLES
+from store.parquet import read_folder
 from structures.errors import UserError
 
 COLUMNS = ("measure", "value", "at least")
@@ -44,7 +45,7 @@ def rows(run: Path) -> list[tuple[str, str, str]]:
     metrics yet."""
     if not list((run / "metrics").glob("*.parquet")):
         raise UserError(f"{run / 'metrics'} is not there: run `make run`, or a data set with ground truth")
-    metrics = Metrics(pd.read_parquet(run / "metrics"))
+    metrics = Metrics(read_folder(run / "metrics").to_pandas())
     return [*_label_rows(metrics), *_proposal_rows(metrics), *_detector_rows(metrics)]
 
 

@@ -1,10 +1,8 @@
 """Rows that come in any order to tables split by image and sorted by key, in the memory of one shard."""
 
-import pyarrow.parquet as pq
-
 from pipeline.job import Job
 from schemas.tables import TABLES
-from store.parquet import TableWriter
+from store.parquet import TableWriter, read_table
 
 _GROUP = 4096
 
@@ -39,7 +37,7 @@ class Spill:
         """Write the table's shards, sorted by key; unique: equal rows once."""
         for shard, writer in enumerate(self._writers):
             writer.close()
-            table = pq.read_table(self._path(shard))
+            table = read_table(self._path(shard))
             if unique:
                 table = table.group_by(table.column_names).aggregate([])
             table = table.sort_by([(name, "ascending") for name in self._rules.key])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
 from pipeline.config import checked, has_ground_truth
 from pipeline.files import file_state, missing_files
@@ -18,9 +19,11 @@ from pipeline.paper_tables import check_variants
 from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
 from pipeline.registry import detectors, stages, summary
 from pipeline.variants import run_name, variants
-from store.blobs import write_atomically
+from store import locks
+from store.blobs import Blobs, make_folder, write_atomically
+from store.check import check_results, put_right
 from store.fingerprint import ROOT, fingerprint
-from store.manifest import producer
+from store.manifest import Run, producer
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
@@ -162,8 +165,64 @@ class Workflow:
             if not (folder / f"{run}.json").exists():
                 write_atomically(folder / f"{run}.json", text)
         os.environ[CONFIG_VARIABLE] = str(folder)
+        orphans.sign()
         if Path.cwd() != ROOT:
             os.environ["PYTHONPATH"] = str(ROOT)
+
+    # What is there already, and who else is at work
+
+    def check_results(self) -> None:
+        """Look whether what the runs' manifests list is there, and put right links that do not lead to it.
+
+        Raises UserError where a manifest is damaged, or a file is missing or in the way of a link.
+        """
+        data = Path(self.data)
+        runs = [Run(data, name) for name in self.configs if (data / "runs" / name).is_dir()]
+        if not check_results(data, runs, memos=False, unsealed=False).lines():
+            return
+        with locks.held(Blobs(data).lock, needed=False):  # again, while nobody is about to change them
+            found = check_results(data, runs, memos=False, unsealed=False)
+            put_right(data, found.links)
+        if found.links:
+            print(f"{len(found.links)} links to results were missing or led elsewhere, and were put right", file=sys.stderr)
+        faults = [line for line in found.lines() if not line.startswith("link: ")]
+        if faults:
+            raise UserError(
+                f"{len(faults)} results of earlier runs are not what they were: `python -m store verify --repair` removes "
+                "them, then snakemake makes them again\n  " + "\n  ".join(faults[:20])
+            )
+
+    def begin(self, jobs: list, *, alone: bool) -> None:
+        """Look for the files that jobs of Snakemake need; alone: and lock what they write. Raises UserError where a file is
+        missing, or another snakemake has the lock."""
+        self.check_files({job.rule.name for job in jobs})
+        if alone:
+            self.hold(jobs)
+
+    def hold(self, jobs: list) -> None:
+        """Lock, for as long as this process lives, what jobs of Snakemake write: their runs, the data set that is drawn,
+        the tables. Raises UserError where another snakemake that lives has one of them."""
+        folder = make_folder(Path(self.data, "locks"))
+        wanted = {}
+        for job in jobs:
+            if "run" in job.wildcards.keys():
+                wanted[f"run-{job.wildcards.run}"] = f"the run {job.wildcards.run}"
+            elif job.rule.name == "toy":
+                wanted["toy-" + hashlib.sha256(self.config["root"].encode()).hexdigest()[:16]] = self.config["root"]
+            elif job.rule.name == "tables":
+                wanted["tables"] = "data/tables.md"
+        for name, what in sorted(wanted.items()):
+            try:
+                lock = locks.acquire(folder / name, wait=False, through_exec=False)
+            except OSError as error:
+                if not locks.are_missing(error):
+                    raise
+                print(f"no lock on {folder / name} ({error}): start no second snakemake on this run", file=sys.stderr)
+                continue
+            if lock is None:
+                holder = locks.holder(folder / name)
+                raise UserError(f"{what} is being made by another snakemake ({holder}): wait until it ends, or end it")
+            locks.sign(lock)
 
     # What the whole run asks for
 

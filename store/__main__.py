@@ -2,42 +2,36 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from schemas.tables import TABLES
-from store.blobs import Blobs, file_digest
+from store import locks
+from store.blobs import KEPT, Blobs
+from store.check import (
+    blob_files,
+    check_results,
+    find_broken,
+    is_at_work,
+    read_memos,
+    remove,
+    runs_in,
+    scratch_folders,
+)
 from store.diff import compare_tables
-from store.manifest import Manifest, Run
+from store.manifest import Damaged, Manifest, action_path, memo_path, read_sealed
 from structures.errors import UserError
-from structures.progress import progress
 
 MOVED = ("scores", "tables")  # what is measured is no business of the store
 
 
-def _runs(data: Path) -> list[Run]:
-    return [Run(data, folder.name) for folder in sorted((data / "runs").glob("*")) if folder.is_dir()]
-
-
-def _actions(data: Path) -> dict[str, Manifest]:
-    """Every memo by its key; damaged ones are passed over, for they are never used either."""
-    actions = {}
-    for file in sorted((data / "actions").glob("*.json")):
-        try:
-            actions[file.stem] = Manifest.from_json(file.read_text(encoding="utf-8"))
-        except (ValueError, TypeError):
-            print(f"{file} is damaged and will be made again", file=sys.stderr)
-    return actions
-
-
-def _blob_files(data: Path) -> list[Path]:
-    return sorted(file for file in (data / "store").glob("??/*") if file.is_file())
-
-
 def list_runs(args) -> None:
     """Every run's stages: shards, rows and bytes."""
-    for run in _runs(args.data):
+    for run in runs_in(args.data):
         print(run.name)
         stages: dict[str, list[Manifest]] = {}
         for manifest in run.manifests():
@@ -55,7 +49,7 @@ def list_runs(args) -> None:
 
 def show_stage(args) -> None:
     """What a stage wrote, of what, with which parameters; and the earlier results that the memo still holds."""
-    for run in _runs(args.data):
+    for run in runs_in(args.data):
         for manifest in run.manifests():
             if manifest.stage == args.stage:
                 print(f"{run.name} {manifest.shard}: action {manifest.key[:12]}")
@@ -64,60 +58,114 @@ def show_stage(args) -> None:
                 for output in manifest.outputs:
                     print(f"  {output.path}  {output.digest[:12]}  {output.bytes:,} bytes  {output.rows} rows")
     print("in the memo:")
-    for key, manifest in _actions(args.data).items():
+    for manifest in read_memos(args.data).values():
         if manifest.stage == args.stage:
-            print(f"  {key[:12]}  {json.dumps(manifest.params, sort_keys=True)}")
+            print(f"  {manifest.key[:12]}  {json.dumps(manifest.params, sort_keys=True)}")
 
 
 def verify(args) -> None:
-    """Check every blob against the digest that names it; --repair removes broken ones, which are then made again."""
-    faults = 0
-    files = _blob_files(args.data)
-    for file in progress(files, description="verifying", unit="blob", total=len(files)):
-        if file_digest(file) != file.stem:
-            faults += 1
-            print(f"broken: {file}")
-            if args.repair:
-                file.unlink()
-    for run in _runs(args.data):
-        blobs = Blobs(args.data)
-        for manifest in run.manifests():
-            lost = [o for o in manifest.outputs if not blobs.has(o.digest, o.suffix, o.bytes)]
-            for output in lost:
-                print(f"missing: {run.name}/{output.path} ({output.digest[:12]})")
-            if lost and args.repair:
-                run.manifest_path(manifest.stage, manifest.shard).unlink()
-            faults += len(lost)
+    """Check every blob against the digest that names it, and every manifest, memo and link. --repair removes what is broken
+    and what was made of it, and puts links right; snakemake then makes it again."""
+    files = blob_files(args.data)
+    broken = find_broken(files)
+    with _alone(args.data) if args.repair else nullcontext():
+        found = check_results(args.data, runs_in(args.data))
+        found.broken = find_broken(broken)  # what was broken then may have been made again meanwhile
+        for line in found.lines():
+            print(line)
+        gone = remove(args.data, found) if args.repair else []
+    for manifest in gone:
+        print(f"to be made again: {manifest.parent.parent.parent.name} {manifest.parent.name} {manifest.stem}")
+    faults = len(found.lines())
     if faults and not args.repair:
-        raise UserError(f"{faults} blobs are broken or missing; --repair removes them, then snakemake makes them again")
+        raise UserError(
+            f"{faults} files are broken, missing or damaged; --repair removes them and what was made of them, then snakemake "
+            "makes it again"
+        )
+    if found.in_the_way:
+        raise UserError(f"{len(found.in_the_way)} files lie in the places of results: move them elsewhere")
     print(f"{len(files)} blobs checked, {faults} broken or missing")
 
 
 def collect_garbage(args) -> None:
-    """Remove blobs and memos that no run uses, and what killed stages left behind. --keep-memo spares the memos."""
-    used = {output.digest for run in _runs(args.data) for manifest in run.manifests() for output in manifest.outputs}
-    actions = _actions(args.data)
-    if args.keep_memo:
-        used |= {output.digest for manifest in actions.values() for output in manifest.outputs}
-    freed = 0
-    for file in _blob_files(args.data):
-        if file.stem not in used:
-            freed += file.stat().st_size
-            if not args.dry_run:
-                file.unlink()
-    for key, manifest in actions.items():
-        if not args.dry_run and any(output.digest not in used for output in manifest.outputs):
-            (args.data / "actions" / f"{key}.json").unlink()
-    for folder in (args.data / "store" / "drafts", args.data / "scratch"):
-        freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        if not args.dry_run:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove blobs and memos that no run uses, and what killed stages left behind. --keep-memo spares the memos;
+    checkpoints from which a killed training goes on are spared unless --checkpoints says otherwise. What runs meanwhile
+    is left alone."""
+    with _alone(args.data) if not args.dry_run else nullcontext():
+        at_work = [scratch for scratch in scratch_folders(args.data) if is_at_work(scratch)]
+        freed = _sweep_blobs(args, at_work) + _sweep_scratch(args, at_work)
     print(f"{freed:,} bytes {'would be ' if args.dry_run else ''}freed")
+
+
+def _sweep_blobs(args, at_work: list[Path]) -> int:
+    """Remove the blobs that neither a run nor an action under way uses, and the memos that list one; their bytes."""
+    used = {output.digest for run in runs_in(args.data) for manifest in run.manifests() for output in manifest.outputs}
+    for scratch in at_work:
+        used |= _used_by(scratch)
+    memos = read_memos(args.data)
+    if args.keep_memo:
+        used |= {output.digest for manifest in memos.values() for output in manifest.outputs}
+    unused = [file for file in blob_files(args.data) if file.stem not in used]
+    freed = sum(file.stat().st_size for file in unused)
+    if not args.dry_run:
+        for memo, manifest in memos.items():  # first, so that none outlives what it lists
+            if any(output.digest not in used for output in manifest.outputs):
+                memo.unlink()
+        for file in unused:
+            file.unlink()
+    return freed
+
+
+def _used_by(scratch: Path) -> set[str]:
+    """The digests that an action under way reads, and those that it has made so far."""
+    try:
+        inputs = read_sealed(action_path(scratch)).input_digests
+    except (Damaged, FileNotFoundError):
+        inputs = set()
+    kept = scratch / "drafts" / KEPT
+    return inputs | set(kept.read_text(encoding="utf-8").split() if kept.exists() else ())
+
+
+def _sweep_scratch(args, at_work: list[Path]) -> int:
+    """Remove what killed stages left: drafts, rows that were being sorted, and, if asked, checkpoints; their bytes."""
+    left = [file for file in (args.data / "store" / "drafts", *_half_written(args.data)) if os.path.lexists(file)]
+    for scratch in scratch_folders(args.data):
+        if scratch in at_work:
+            continue
+        resumable = any(scratch.rglob("checkpoint*")) and not memo_path(args.data, scratch.name).exists()
+        left.append(scratch / "drafts" if resumable and not args.checkpoints else scratch)
+    freed = 0
+    for path in left:
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        freed += sum(file.lstat().st_size for file in files)
+        if not args.dry_run:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+    return freed
+
+
+def _half_written(data: Path) -> list[Path]:
+    """Manifests, memos and links that were killed under a name for drafts."""
+    return [*(data / "actions").glob("*.draft"), *(data / "runs").rglob("*.draft")]
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Hold off those who write to the store. Raises UserError where its file system has no locks."""
+    try:
+        with locks.held(Blobs(data).lock):
+            yield
+    except OSError as error:
+        if not locks.are_missing(error):
+            raise
+        raise UserError(
+            f"{data} can't be locked ({error}), so that nobody knows what is in use: mount it with locks"
+        ) from error
 
 
 def diff(args) -> None:
     """Rows added, removed and changed between two actions (keys as `show` prints them, their first letters do)."""
-    actions, blobs = _actions(args.data), Blobs(args.data)
+    blobs = Blobs(args.data)
+    actions = {manifest.key: manifest for manifest in read_memos(args.data).values()}
     sides = []
     for prefix in (args.a, args.b):
         matching = [key for key in actions if key.startswith(prefix)]
@@ -165,6 +213,7 @@ def main() -> None:
     cleaning = command("gc", collect_garbage)
     cleaning.add_argument("--dry-run", action="store_true")
     cleaning.add_argument("--keep-memo", action="store_true")
+    cleaning.add_argument("--checkpoints", action="store_true")
     comparing = command("diff", diff)
     comparing.add_argument("a")
     comparing.add_argument("b")

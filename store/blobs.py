@@ -1,20 +1,26 @@
 """The content-addressed store: immutable files named by the sha256 of their bytes, and links to them.
 
-A blob is written beside the others under a draft name, synced, hashed and renamed, so a killed writer leaves no half
-blob and two writers of the same bytes do no harm.
+A blob is written in the same file system under a draft name, synced, hashed and renamed, and its folder synced, so a
+killed writer or a power cut leaves no half blob and two writers of the same bytes do no harm. A blob that is there
+already is replaced: its bytes may not be what its name says any more.
 """
 
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from store import locks
 from structures.errors import UserError
 
 CHUNK = 1 << 20
+_BLOB = re.compile(r"/store/([0-9a-f]{2})/\1[0-9a-f]{62}\.\w+$")
+_BROKEN = "does not hold what its name says; run `python -m store verify --repair`, then snakemake again"
+KEPT = "kept"  # in a folder of drafts: the digests of the blobs that they became, a line each
 
 
 def file_digest(path: Path) -> str:
@@ -31,6 +37,17 @@ def canonical_json(value) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def is_named_by_content(path: Path) -> bool:
+    """Whether a path is that of a blob, or a link to one."""
+    return bool(_BLOB.search(path.resolve().as_posix()))
+
+
+def check_content(path: Path) -> None:
+    """Raises UserError where a path is that of a blob, or a link to one, which holds other bytes than its name says."""
+    if is_named_by_content(path) and file_digest(path) != path.resolve().stem:
+        raise UserError(f"{path} {_BROKEN}")
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -40,16 +57,25 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder, and those above it, so that they last through a power cut; the folder."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+    return folder
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a small file so that it is there whole or not at all, also after a power cut."""
+    make_folder(path.parent)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o644)
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
+            os.fsync(descriptor)
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
@@ -58,21 +84,30 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 class Blobs:
-    """The store under <data>/store."""
+    """The store under <data>/store. scratch: the folder of the action that writes, for what is not finished."""
 
-    def __init__(self, data: Path):
+    def __init__(self, data: Path, scratch: Path | None = None):
         self.root = data / "store"
+        self.lock = data / "locks" / "store"
+        self._drafts = (scratch or self.root) / "drafts"
+        self._kept = scratch and self._drafts / KEPT
 
     def path(self, digest: str, suffix: str) -> Path:
         """Where a blob lies; suffix with its dot."""
         return self.root / digest[:2] / f"{digest}{suffix}"
 
     @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Hold off whoever removes blobs: what is kept, found or linked in this block is there until its end. Where the
+        file system has no locks nobody else may remove anything meanwhile."""
+        with locks.held(self.lock, shared=True, needed=False):
+            yield
+
+    @contextmanager
     def draft(self, suffix: str) -> Iterator[Path]:
         """A path to write to; removed if nothing was made of it."""
-        folder = self.root / "drafts"
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=folder, suffix=suffix)
+        self._drafts.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._drafts, suffix=suffix)
         os.close(descriptor)
         path = Path(name)
         try:
@@ -82,22 +117,25 @@ class Blobs:
 
     def keep(self, draft: Path) -> tuple[str, int]:
         """Move a finished draft into the store; returns its digest and bytes."""
+        os.chmod(draft, 0o444)
         with open(draft, "rb") as file:
             os.fsync(file.fileno())
         digest, size = file_digest(draft), draft.stat().st_size
         path = self.path(digest, draft.suffix)
-        if not self.has(digest, draft.suffix, size):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.chmod(draft, 0o444)
+        with self.sharing():
+            if self._kept:
+                with self._kept.open("a", encoding="utf-8") as kept:
+                    kept.write(f"{digest}\n")
+            make_folder(path.parent)
             os.replace(draft, path)
-            sync_folder(path.parent)
+        sync_folder(path.parent)
         return digest, size
 
     def has(self, digest: str, suffix: str, size: int) -> bool:
         """Whether a blob is there with the right size."""
         try:
             return self.path(digest, suffix).stat().st_size == size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def check(self, digest: str, suffix: str, size: int, *, whole: bool) -> Path:
@@ -111,16 +149,22 @@ class Blobs:
                 f"{path} is missing or cut short; run `python -m store verify --repair`, then snakemake again"
             )
         if whole and file_digest(path) != digest:
-            raise UserError(
-                f"{path} does not hold what its name says; run `python -m store verify --repair`, then snakemake again"
-            )
+            raise UserError(f"{path} {_BROKEN}")
         return path
 
     def link(self, digest: str, target: Path) -> None:
-        """Point <target> at the blob by a relative link, replacing what is there at once."""
+        """Point <target> at the blob by a relative link, replacing what is there at once. Raises UserError where a folder
+        is in the way."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = os.path.relpath(self.path(digest, target.suffix), target.parent)
         draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
         draft.unlink(missing_ok=True)
-        draft.symlink_to(source)
-        os.replace(draft, target)
+        draft.symlink_to(self.target(digest, target))
+        try:
+            os.replace(draft, target)
+        except IsADirectoryError as error:
+            draft.unlink()
+            raise UserError(f"{target} is a folder, in the way of a result: move it elsewhere and run again") from error
+
+    def target(self, digest: str, link: Path) -> str:
+        """What the link of a blob says."""
+        return os.path.relpath(self.path(digest, link.suffix), link.parent)

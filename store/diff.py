@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from schemas.tables import TABLES
+from store.parquet import read_table
 
 
 @dataclass
@@ -47,6 +46,6 @@ def _by_key(paths: list[Path], key: tuple[str, ...]) -> dict[tuple, list[dict]]:
     """The rows of every key, in their order."""
     rows: dict[tuple, list[dict]] = {}
     for path in paths:
-        for row in pq.read_table(path).to_pylist():
+        for row in read_table(path).to_pylist():
             rows.setdefault(tuple(row[column] for column in key), []).append(row)
     return rows

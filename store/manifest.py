@@ -1,4 +1,7 @@
-"""Manifests: what a stage wrote, and of what, without time, host or path, so equal runs give equal manifests."""
+"""Manifests: what a stage wrote, and of what, without time, host or path, so equal runs give equal manifests.
+
+A manifest's last line is its seal, the digest of all other lines: one in which a letter was changed is not believed.
+"""
 
 import hashlib
 import json
@@ -8,6 +11,8 @@ from pathlib import Path
 from schemas.tables import TABLES
 from store.blobs import canonical_json
 from structures.errors import UserError
+
+_SEAL = "seal"
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,51 @@ class Manifest:
     counts: dict = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True, indent=1) + "\n"
+        """As text, sealed."""
+        lines = json.dumps(asdict(self), sort_keys=True, indent=1).removesuffix("\n}")
+        return f'{lines},\n "{_SEAL}": "{_digest(lines)}"\n}}\n'
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        content = json.loads(text)
+        """What to_json wrote. Raises Unsealed where there is no seal, Damaged where it is another text's."""
+        lines, found, _ = text.rpartition(f',\n "{_SEAL}": "')
+        if not found:
+            raise Unsealed("has no seal, as earlier versions of this project wrote it")
+        if text != f'{lines}{found}{_digest(lines)}"\n}}\n':
+            raise Damaged("is damaged (its seal is that of another text)")
+        content = json.loads(f"{lines}\n}}")
         content["outputs"] = [Output(**output) for output in content["outputs"]]
         return cls(**content)
+
+    @property
+    def input_digests(self) -> set[str]:
+        """The digests of all tables and checkpoints that it was made of."""
+        return {digest for row in self.inputs for digest in row["digests"]}
+
+
+class Damaged(ValueError):
+    """A text that no manifest has."""
+
+
+class Unsealed(Damaged):
+    """A manifest without a seal, as earlier versions wrote them."""
+
+
+def read_sealed(path: Path, **wanted: str) -> Manifest:
+    """The manifest in a file. wanted: fields that it must have, for a file may lie in another's place. Raises Damaged, or
+    FileNotFoundError."""
+    try:
+        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise Damaged(f"is damaged ({error})") from error
+    for name, value in wanted.items():
+        if getattr(manifest, name) != value:
+            raise Damaged(f"is in the place of another ({name} {getattr(manifest, name)}, not {value})")
+    return manifest
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def producer(artifact: str) -> tuple[str, str]:
@@ -74,18 +117,23 @@ class Run:
         return self.root / "manifests" / stage / f"{shard}.json"
 
     def read_manifest(self, stage: str, shard: str) -> Manifest | None:
+        """A manifest, or None where there is none. Raises UserError where it is damaged, another's, or unsealed."""
+        path = self.manifest_path(stage, shard)
         try:
-            return Manifest.from_json(self.manifest_path(stage, shard).read_text(encoding="utf-8"))
+            return read_sealed(path, stage=stage, shard=shard)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
-            path = self.manifest_path(stage, shard)
-            raise UserError(f"{path} is damaged ({error}); delete it and run snakemake again") from error
+        except Damaged as error:
+            raise UserError(f"{path} {error}: run `python -m store verify --repair`, then snakemake again") from error
+
+    def manifest_files(self) -> list[Path]:
+        """The files of the run's manifests, sorted by stage and shard."""
+        return sorted((self.root / "manifests").glob("*/*.json"))
 
     def manifests(self) -> list[Manifest]:
-        """Every manifest of the run, sorted by stage and shard."""
-        files = sorted((self.root / "manifests").glob("*/*.json"))
-        return [self.read_manifest(file.parent.name, file.stem) for file in files]
+        """Every manifest of the run, sorted by stage and shard. Raises UserError where one is damaged."""
+        read = [self.read_manifest(file.parent.name, file.stem) for file in self.manifest_files()]
+        return [manifest for manifest in read if manifest is not None]
 
     def manifests_of(self, artifact: str, shard: str, parts: dict[str, list[str]]) -> list[Manifest]:
         """The manifests of what a job of `shard` ("all" or a number) reads of an artifact.
@@ -110,11 +158,30 @@ class Run:
 
 
 def outputs_among(manifests: list[Manifest], artifact: str, shard: str) -> list[Output]:
-    """The files of an artifact in manifests that a job of `shard` ("all" or a number) reads."""
+    """The files of an artifact in manifests that a job of `shard` ("all" or a number) reads. Raises UserError where a
+    manifest has none."""
     wanted = [shard] if producer(artifact)[1] == "shard" and shard != "all" else None
-    outputs = [output for manifest in manifests for output in manifest.outputs if output.artifact == artifact]
-    outputs = [output for output in outputs if "/_" not in output.path]
-    return [output for output in outputs if wanted is None or output.shard in wanted]
+    outputs = []
+    for manifest in manifests:
+        of_artifact = [out for out in manifest.outputs if out.artifact == artifact and "/_" not in out.path]
+        read = [output for output in of_artifact if wanted is None or output.shard in wanted]
+        if not read:
+            raise UserError(
+                f"{manifest.stage} {manifest.shard} made no {artifact}{f' of shard {shard}' if of_artifact else ''}, which "
+                f"is read here: run `snakemake --cores all --until {manifest.stage}` with this configuration first"
+            )
+        outputs += read
+    return outputs
+
+
+def memo_path(data: Path, key: str) -> Path:
+    """Where the memo of an action lies: the manifest of whoever did it first."""
+    return data / "actions" / f"{key}.json"
+
+
+def action_path(scratch: Path) -> Path:
+    """Where an action that is under way says what it is made of: a manifest without outputs in its scratch folder."""
+    return scratch / "action.json"
 
 
 def action_key(stage: str, fingerprint: str, params: dict, inputs: dict) -> str:

@@ -1,11 +1,18 @@
-"""Tables on disk: written row by row in bounded memory and checked against their schema, read back in batches."""
+"""Tables on disk: written row by row in bounded memory and checked against their schema, read back in batches.
+
+Every page is written with its checksum, which is verified whenever it is read, also hours after the file was checked.
+"""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from store.blobs import check_content
+from structures.errors import UserError
 
 
 class SchemaError(ValueError):
@@ -20,7 +27,7 @@ class TableWriter:
         self.rows = 0
         self._buffer: list[dict] = []
         self._waiting = schema.empty_table()
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", store_schema=True)
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", store_schema=True, write_page_checksum=True)
 
     def add(self, **row) -> None:
         """Write one row; every column of the table, nothing else. Raises SchemaError."""
@@ -76,14 +83,53 @@ class TableWriter:
         self._writer.close()
 
 
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A whole table of one file. Raises UserError where it does not hold what was written."""
+    with _opened(path) as file, _told(path):
+        return file.read(columns)
+
+
+def read_folder(folder: Path) -> pa.Table:
+    """The table of a run, of all its files, each of which is checked whole. Raises UserError where one is broken."""
+    files = sorted(folder.glob("*.parquet"))
+    for file in files:
+        check_content(file)
+    return pa.concat_tables([read_table(file) for file in files])
+
+
 def read_rows(paths: Iterable[Path], columns: list[str] | None = None, batch: int = 256) -> Iterator[dict]:
-    """The rows of Parquet files, one after another, as dicts of Python values and (for lists of numbers) arrays."""
+    """The rows of Parquet files, one after another, as dicts of Python values and (for lists of numbers) arrays. Raises
+    UserError where a file does not hold what was written."""
     for path in paths:
-        with pq.ParquetFile(path) as file:
-            for part in file.iter_batches(batch_size=batch, columns=columns):
+        with _opened(path) as file:
+            parts = file.iter_batches(batch_size=batch, columns=columns)
+            while True:
+                with _told(path):
+                    part = next(parts, None)
+                if part is None:
+                    break
                 cells = {name: _cells(part.column(name)) for name in part.schema.names}
                 for i in range(part.num_rows):
                     yield {name: values[i] for name, values in cells.items()}
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    with _told(path):
+        return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Says of which file pyarrow can't read what."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{path} does not hold what was written ({reason}); run `python -m store verify --repair`, then snakemake again"
+        ) from error
 
 
 def _cells(column: pa.Array) -> list:

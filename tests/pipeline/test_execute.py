@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline import locks
 from pipeline.config import checked
 from pipeline.execute import Action, execute
 from pipeline.registry import stages
+from store import locks
 from store.blobs import write_atomically
 from store.manifest import Manifest, Output, Run
 from structures.errors import UserError

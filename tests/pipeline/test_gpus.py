@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from pipeline import gpus, locks
+from pipeline import gpus
+from store import locks
 from store.fingerprint import ROOT
 from structures.errors import UserError
 

@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_made(miniature):
     assert done.returncode == 1
     assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
     assert {file.name for file in (miniature.folder / "data" / "store").rglob("*.parquet")} == before
-    assert not list((miniature.folder / "data" / "store" / "drafts").iterdir())
+    assert not list((miniature.folder / "data" / "scratch").rglob("*.parquet"))
 
 
 DYING = """

@@ -1,6 +1,6 @@
 """Shards on GPUs, as Snakemake starts them; the GPUs are pretended."""
 
-from pipeline import locks
+from store import locks
 
 
 def test_shards_that_run_at_once_sit_on_different_gpus(project, tmp_path, monkeypatch):

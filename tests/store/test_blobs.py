@@ -1,8 +1,11 @@
 """Blobs: immutable, whole, checked."""
 
+from pathlib import Path
+
 import pytest
 
-from store.blobs import Blobs, file_digest
+from store.blobs import Blobs, check_content, file_digest
+from structures.errors import UserError
 
 
 def test_a_blob_is_named_by_its_content_and_cannot_be_written(tmp_path):
@@ -24,6 +27,17 @@ def test_a_draft_that_fails_leaves_nothing(tmp_path):
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
+def broken(blobs: Blobs, text: str, other: str) -> Path:
+    """A blob of a text, of which the disk has made another of the same length."""
+    with blobs.draft(".json") as draft:
+        draft.write_text(text)
+        digest, _ = blobs.keep(draft)
+    path = blobs.path(digest, ".json")
+    path.chmod(0o644)
+    path.write_text(other)
+    return path
+
+
 def test_a_truncated_blob_is_noticed(tmp_path):
     blobs = Blobs(tmp_path)
     with blobs.draft(".json") as draft:
@@ -38,3 +52,32 @@ def test_a_truncated_blob_is_noticed(tmp_path):
     path.write_text("hell")
     with pytest.raises(Exception, match="cut short"):
         blobs.check(digest, ".json", size, whole=False)
+
+
+def test_a_broken_blob_of_the_right_size_is_replaced(tmp_path):
+    blobs = Blobs(tmp_path)
+    path = broken(blobs, "hello", "jello")
+    with blobs.draft(".json") as draft:
+        draft.write_text("hello")
+        blobs.keep(draft)
+    assert path.read_text() == "hello"
+
+
+def test_a_broken_result_is_found_through_its_link_and_other_files_are_left_alone(tmp_path):
+    blobs, link, other = Blobs(tmp_path), tmp_path / "runs" / "r" / "x.json", tmp_path / "other.json"
+    path = broken(blobs, "hello", "jello")
+    blobs.link(path.stem, link)
+    with pytest.raises(UserError, match=r"x\.json does not hold what its name says"):
+        check_content(link)
+    other.write_text("anything")
+    check_content(other)
+    path.write_text("hello")
+    check_content(link)
+
+
+def test_a_folder_in_the_way_of_a_link_is_said_and_left(tmp_path):
+    folder = tmp_path / "runs" / "x.json"
+    (folder / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"x\.json is a folder, in the way"):
+        Blobs(tmp_path).link("0" * 64, folder)
+    assert (folder / "mine").is_dir() and [file.name for file in folder.parent.iterdir()] == ["x.json"]

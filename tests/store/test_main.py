@@ -6,22 +6,26 @@ import pandas as pd
 import pytest
 
 from store.__main__ import main
+from tests.conftest import MINIATURE, Project
 
 
-def test_verify_repairs_and_gc_frees(miniature, tmp_path):
-    shutil.copytree(miniature.folder / "data", tmp_path / "data", symlinks=True)
-    from tests.conftest import MINIATURE, Project
-
-    copy = Project(tmp_path, MINIATURE)
-    broken = (copy.run / "pseudo_boxes" / "0.parquet").resolve()
-    broken.chmod(0o644)
-    broken.write_bytes(broken.read_bytes()[:-1] + b"x")
-    assert str(broken.name) in copy.store("verify", check=False)
-    copy.store("verify", "--repair")
-    assert not broken.exists()
-    copy.stage("select_boxes")
+def test_after_verify_repair_one_plain_snakemake_makes_it_again(miniature, tmp_path):
+    """A blob in the middle, and one at the end; Snakemake makes nothing again that only a stage in the middle lacks."""
+    shutil.copytree(miniature.folder, tmp_path / "copy", symlinks=True)
+    copy = Project(tmp_path / "copy", MINIATURE)
+    before = {file: file.read_bytes() for file in (copy.run / "manifests").rglob("*.json")}
+    for name, cut in (("pseudo_boxes/0.parquet", -1), ("report/val.png", -5)):
+        broken = (copy.run / name).resolve()
+        broken.chmod(0o644)
+        broken.write_bytes(broken.read_bytes()[:cut] + b"x" * -cut)
+    assert "2 files are broken" in copy.store("verify", check=False)
+    assert "to be made again: mini select_boxes 0" in copy.store("verify", "--repair")
+    assert not (copy.run / "pseudo_boxes" / "0.parquet").exists()
+    copy.snakemake()
     assert len(pd.read_parquet(copy.run / "pseudo_boxes")) > 0
+    assert {file: file.read_bytes() for file in (copy.run / "manifests").rglob("*.json")} == before
     assert "0 broken or missing" in copy.store("verify")
+    assert "Nothing to be done" in copy.snakemake()
     assert "pseudo_boxes" in copy.store("ls")
     assert '"instances": 1' in copy.store("show", "select_boxes")
     shutil.rmtree(copy.run / "manifests" / "segment")
