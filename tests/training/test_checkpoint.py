@@ -15,7 +15,12 @@ from tests.training.test_loop import fit
 from training import checkpoint
 from training.checkpoint import read_checkpoint, save_checkpoint
 
-STATE = {"module": {"w": torch.arange(3000.0)}, "optimizer": {"state": {0: {"m": torch.ones(4)}}}, "step": 7, "curve": []}
+STATE = {
+    "module": {"w": torch.arange(3000.0)},
+    "optimizer": {"state": {0: {"m": torch.ones(4)}}},
+    "step": 7,
+    "curve": [],
+}
 
 
 def kept(folder):
