@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline import gpus, locks
 from pipeline.arguments import stage_arguments
+from pipeline.environment import OtherDevice, check_device, environment
 from pipeline.files import content_digest, find_files
 from pipeline.logs import message, start_log
 from pipeline.numerics import configure_torch
@@ -110,7 +111,7 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
         stage=stage,
         config=config,
         shard=args.shard,
-        params=params_in_key(stage, config),
+        params=params_in_key(stage, config) | environment(stage, config),
         seed=config["seed"] if draws_random_numbers(stage, config) else None,
         fingerprint=code_fingerprint(stage, config),
         inputs=inputs,
@@ -120,7 +121,11 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
     with _one_at_a_time(args.data / "scratch" / f"{action.key}.lock"):
         manifest = None if args.recompute else _recall(memo, blobs)
         if manifest is None:
-            manifest = _compute(action, run, blobs, args)
+            try:
+                manifest = _compute(action, run, blobs, args)
+            except OtherDevice as error:  # the key is another's
+                config["device"] = error.kind
+                return execute(stage, run, args)
             if not processes.is_main_process():
                 return
             write_atomically(memo, manifest.to_json())
@@ -228,6 +233,7 @@ def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace)
         if action.stage.gpu:
             trains = "training" in action.stage.shares
             configure_torch(args.threads, deterministic=trains and action.config["training"]["deterministic"])
+            check_device(action.params, job.device)
         if action.stage.processes:
             processes.init_process_group(job.device)
         run(job)

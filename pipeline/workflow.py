@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.arguments import CONFIG_VARIABLE
 from pipeline.config import checked, has_ground_truth
+from pipeline.environment import environment
 from pipeline.files import file_state, missing_files
 from pipeline.lineage import parents, producing_runs
 from pipeline.paper_tables import check_variants
@@ -113,7 +114,8 @@ class Workflow:
         return {"gpu": declaration.gpu, "mem_mb": declaration.mem_mb, "runtime": declaration.runtime}
 
     def params(self, stage: str) -> dict:
-        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, the state of its files."""
+        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, libraries and
+        device, the state of its files."""
         declaration = stages()[stage]
 
         def of_run(function: Callable[[dict], str]) -> Callable:
@@ -137,6 +139,7 @@ class Workflow:
             "seed": of_run(lambda config: str(config["seed"]) if draws_random_numbers(declaration, config) else "none"),
             "shards": self.config["shards"],
             "code": of_run(lambda config: code_fingerprint(declaration, config)),
+            "environment": of_run(lambda config: json.dumps(environment(declaration, config))),
             "files": of_run(files),
         }
 

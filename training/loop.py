@@ -44,7 +44,9 @@ def autocast(device: str, precision: str):
     kind = device.split(":")[0]
     if precision == "auto":
         native = (
-            torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu.get_capabilities().get("avx512_bf16", False)
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if kind == "cuda"
+            else torch.cpu.get_capabilities().get("avx512_bf16", False)
         )
         precision = "bf16" if native else "fp32"
     return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")

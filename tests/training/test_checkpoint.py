@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,7 +94,9 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(tmp_path, limit):
 def test_file_and_folder_are_on_the_disk_before_it_counts_as_kept(tmp_path, monkeypatch):
     done = []
     sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(checkpoint.os, "fsync", lambda d: (done.append(os.readlink(f"/proc/self/fd/{d}")), sync(d)))
+    monkeypatch.setattr(
+        checkpoint.os, "fsync", lambda d: (done.append(str(Path(f"/proc/self/fd/{d}").readlink())), sync(d))
+    )
     monkeypatch.setattr(checkpoint.os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
     save_checkpoint(tmp_path / "c.pt", STATE)
     assert done == [str(tmp_path / "c.draft"), "rename", str(tmp_path)]
