@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline import gpus, orphans
 from pipeline.arguments import stage_arguments
+from pipeline.environment import OtherDevice, check_device, environment
 from pipeline.files import content_digest, find_files
 from pipeline.logs import message, start_log
 from pipeline.numerics import configure_torch
@@ -124,7 +125,7 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
         stage=stage,
         config=config,
         shard=args.shard,
-        params=params_in_key(stage, config),
+        params=params_in_key(stage, config) | environment(stage, config),
         seed=config["seed"] if draws_random_numbers(stage, config) else None,
         fingerprint=code_fingerprint(stage, config),
         inputs=_inputs(stage, config, args.data, args.shard),
@@ -143,7 +144,12 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
             elif processes.get_world_size() == 1:
                 _announce(action, scratch)
         if manifest is None:
-            manifest = _compute(action, run, blobs, scratch, args)
+            try:
+                manifest = _compute(action, run, blobs, scratch, args)
+            except OtherDevice as error:  # the key is another's
+                shutil.rmtree(scratch, ignore_errors=True)
+                config["device"] = error.kind
+                return execute(stage, run, args)
             if not processes.is_main_process():
                 return
             with blobs.sharing():
@@ -281,6 +287,7 @@ def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argp
         if action.stage.gpu:
             trains = "training" in action.stage.shares
             configure_torch(args.threads, deterministic=trains and action.config["training"]["deterministic"])
+            check_device(action.params, job.device)
         if action.stage.processes:
             processes.init_process_group(job.device)
         run(job)

@@ -29,7 +29,7 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
 
     Raises UserError saying what is wanted, its usual name and size, and the config key (or the flag) that points at it.
     """
-    if Path(value).exists():
+    if is_there(Path(value)):
         return Path(value)
     hint = f"; usually {usual}" if usual else ""
     pointer = key if key.startswith("--") else f"the config key {key}"
@@ -45,6 +45,14 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
             f"and point {pointer} at the file"
         ) from error
     raise UserError(f"{key}: {value} is not there{hint}; point {pointer} at it")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of that name; of a name that none can have, that there is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _hub(name: str) -> Path:
@@ -91,7 +99,7 @@ def _find(parameter: Parameter, config: dict) -> Path:
     path = file_path(parameter, config)
     if path is None:
         return find_file(parameter.value, parameter.key, parameter.rules["file"])
-    if not path.exists():
+    if not is_there(path):
         key, usual = parameter.key, parameter.rules["file"]
         raise UserError(f"{key}: {path} is not there; usually {usual}; point the config key {key} at it")
     return path
