@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test test-processes test-gpu test-published test-sample bench look scores lint clean
+.PHONY: run test test-processes test-gpu test-published faults test-sample bench look scores lint clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
@@ -25,6 +25,10 @@ test-gpu: $(VENV)/ready
 # Every training at the papers' sizes, 800 x 1333 pixels.
 test-published: $(VENV)/ready
 	$(BIN)/python -m pytest -m published
+
+# Kills, power cuts, flipped bits, mutated files. FAULTS=1000 make faults takes a night, FAULTS_SEED=7 other cases.
+faults: $(VENV)/ready
+	$(BIN)/python -m pytest -m faults tests/faults
 
 # A few cases of these three, others with every commit.
 SAMPLE ?= 3
