@@ -120,10 +120,11 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
     with _one_at_a_time(args.data / "scratch" / f"{action.key}.lock"):
         manifest = None if args.recompute else _recall(memo, blobs)
         if manifest is None:
-            manifest = _compute(action, run, blobs, args)
+            manifest, repeatable = _compute(action, run, blobs, args)
             if not processes.is_main_process():
                 return
-            write_atomically(memo, manifest.to_json())
+            if repeatable:
+                write_atomically(memo, manifest.to_json())
         else:
             log.info("%s %s: nothing new, linked what is known", stage.name, args.shard)
     manifest = replace(manifest, shard=args.shard, outputs=_renamed(manifest, stage, args.shard))
@@ -205,8 +206,8 @@ def _recall(memo: Path, blobs: Blobs) -> Manifest | None:
     return manifest if whole else None
 
 
-def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
-    """The work itself, on GPUs of its own: in this process or, where several are to share it, in those that this one
+def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> tuple[Manifest, bool]:
+    """The work itself, and whether it would be the same again, on GPUs of its own: in this process or, where several are to share it, in those that this one
     turns into; then this doesn't return."""
     stage, config = action.stage, action.config
     if processes.get_world_size() > 1:
@@ -218,7 +219,7 @@ def _compute(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespa
         return _work(action, run, blobs, args)
 
 
-def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> Manifest:
+def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace) -> tuple[Manifest, bool]:
     from pipeline.job import Job
 
     scratch = args.data / "scratch" / action.key
@@ -238,7 +239,7 @@ def _work(action: Action, run: Callable, blobs: Blobs, args: argparse.Namespace)
             processes.destroy_process_group()
     if processes.is_main_process():
         shutil.rmtree(scratch, ignore_errors=True)
-    return action.manifest(job.outputs, counts)
+    return action.manifest(job.outputs, counts), job.repeatable
 
 
 def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:

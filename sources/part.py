@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from structures.errors import UserError
+from structures.errors import UserError, one_line
 
 
 class SourceError(UserError):
     """A data set's file that is missing or not what it should be."""
+
+    def __init__(self, text: str):
+        super().__init__(one_line(text))
 
 
 class Fault(NamedTuple):

@@ -102,7 +102,7 @@ def _inspect(job, listed: dict) -> dict[str, dict]:
     from structures.progress import progress
 
     order = sorted(listed)
-    tasks = [(job.root, listed[image_id][1]) for image_id in order]
+    tasks = [(job.root, listed[image_id][1], job.params.max_pixels) for image_id in order]
     images, missing = {}, []
     with ProcessPoolExecutor(job.threads) as pool:
         inspected = pool.map(inspect_image, tasks, chunksize=32)
