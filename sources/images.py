@@ -6,6 +6,7 @@ A picture's bytes are read once; their digest and its pixels are of the same byt
 import hashlib
 import io
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,11 @@ def decode_image(file: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return _decoded(_content(file), file, max_pixels)
 
 
+def decode_mask(file: Path) -> np.ndarray:
+    """The pixels of a PNG that are not zero, height x width bool. Raises ImageError as decode_image does."""
+    return _decoded(_content(file), file, MAX_PIXELS, formats=("PNG",), convert=_not_zero)
+
+
 def inspect_image(task: tuple[Path, str, int]) -> tuple[int, int, str] | ImageError:
     """(width, height, sha256) of the picture at (root, path, max_pixels), decoded once to see that it is whole; or its
     fault."""
@@ -103,13 +109,18 @@ def _content(file: Path) -> bytes:
         raise ImageError("unreadable_image", f"{file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _decoded(content: bytes, file: Path, max_pixels: int | None) -> np.ndarray:
+def _decoded(
+    content: bytes, file: Path, max_pixels: int | None, formats: tuple = FORMATS, convert: Callable | None = None
+) -> np.ndarray:
+    """convert: what is made of the picture, where it is not RGB."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
             width, height = image.size
             if max_pixels is not None and width * height > max_pixels:
                 raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {max_pixels}")
             image.load()
+            if convert is not None:
+                return convert(image)
             turned = _TURNED.get(image.getexif().get(_ORIENTATION))
             rgb = _as_rgb(image, file)
             return np.array(rgb.transpose(turned) if turned is not None else rgb)
@@ -119,10 +130,14 @@ def _decoded(content: bytes, file: Path, max_pixels: int | None) -> np.ndarray:
         detail = f"{file}: {error}; make it smaller, or raise the config key ingest.max_pixels"
         raise ImageError("too_many_pixels", detail) from error
     except UnidentifiedImageError as error:
-        detail = f"{file} is no picture of the kinds {', '.join(FORMATS)}; convert it, or fetch it again"
+        detail = f"{file} is no picture of the kinds {', '.join(formats)}; convert it, or fetch it again"
         raise ImageError("unknown_format", detail) from error
     except Exception as error:  # Pillow raises whatever its parsing meets in a damaged file
         raise ImageError("broken_image", f"{file} can't be read whole: {error!r}; fetch it again") from error
+
+
+def _not_zero(image: Image.Image) -> np.ndarray:
+    return np.array(image if image.mode in ("1", "L", "I", "I;16") else image.convert("L")) > 0
 
 
 def _as_rgb(image: Image.Image, file: Path) -> Image.Image:

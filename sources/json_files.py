@@ -11,6 +11,7 @@ _GZIP = b"\x1f\x8b"
 def read_json(path: Path, remedy: str) -> object:
     """The content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark. remedy: what to do where
     the file is missing. Raises SourceError."""
+    check_regular(path)
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -21,6 +22,16 @@ def read_json(path: Path, remedy: str) -> object:
         return parse_json(content)
     except ValueError as error:
         raise SourceError(f"{path} is no JSON ({error}); fetch it again") from error
+
+
+def check_regular(path: Path) -> None:
+    """Raises SourceError for a folder, a pipe or a device, which would be waited for."""
+    try:
+        regular = not path.exists() or path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # links in a circle, a name that is too long
+        raise SourceError(f"{path} can't be opened: {error}") from error
+    if not regular:
+        raise SourceError(f"{path} is a folder, a pipe or a device, wanted a file")
 
 
 def parse_json(content: bytes | str) -> object:
