@@ -145,7 +145,7 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
                 _announce(action, scratch)
         if manifest is None:
             try:
-                manifest = _compute(action, run, blobs, scratch, args)
+                manifest, repeatable = _compute(action, run, blobs, scratch, args)
             except OtherDevice as error:  # the key is another's
                 shutil.rmtree(scratch, ignore_errors=True)
                 config["device"] = error.kind
@@ -158,7 +158,8 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
                 except UserError:  # it was found broken meanwhile, and removed: what was made of it is in doubt
                     shutil.rmtree(scratch, ignore_errors=True)
                     raise
-                write_atomically(memo, manifest.to_json())
+                if repeatable:
+                    write_atomically(memo, manifest.to_json())
                 _publish(manifest, folder, blobs, stage, args)
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -264,8 +265,11 @@ def _recall(memo: Path, blobs: Blobs, *, whole: bool) -> Manifest | None:
     return manifest
 
 
-def _compute(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace) -> Manifest:
-    """The work itself, on GPUs of its own: in this process or, where several are to share it, in those that this one
+def _compute(
+    action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace
+) -> tuple[Manifest, bool]:
+    """The work itself, and whether it would come out the same again; on GPUs of its own: in this process or, where several
+    are to share it, in those that this one
     turns into; then this doesn't return."""
     stage, config = action.stage, action.config
     if processes.get_world_size() > 1:
@@ -278,7 +282,9 @@ def _compute(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: a
         return _work(action, run, blobs, scratch, args)
 
 
-def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace) -> Manifest:
+def _work(
+    action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace
+) -> tuple[Manifest, bool]:
     from pipeline.job import Job
 
     job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
@@ -296,7 +302,7 @@ def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argp
         job.close()
         if action.stage.processes:
             processes.destroy_process_group()
-    return action.manifest(job.outputs, counts)
+    return action.manifest(job.outputs, counts), job.repeatable
 
 
 def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:

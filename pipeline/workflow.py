@@ -136,7 +136,8 @@ class Workflow:
 
         def files(config: dict) -> str:
             named = [p for p in file_parameters(declaration, config) if p.rules.get("below") != "root"]
-            return json.dumps({p.value: file_state(p.value) for p in named}, sort_keys=True)
+            states = {p.value: file_state(p.value) for p in named}
+            return json.dumps(states | self._picture_folders(stage, config), sort_keys=True)
 
         part = {"shard": lambda wildcards: f"--shard {wildcards.shard}"}
         part |= {"detector": lambda wildcards: f"--detector {wildcards.detector}"}
@@ -193,7 +194,10 @@ class Workflow:
             found = check_results(data, runs, memos=False, unsealed=False)
             put_right(data, found.links)
         if found.links:
-            print(f"{len(found.links)} links to results were missing or led elsewhere, and were put right", file=sys.stderr)
+            print(
+                f"{len(found.links)} links to results were missing or led elsewhere, and were put right",
+                file=sys.stderr,
+            )
         faults = [line for line in found.lines() if not line.startswith("link: ")]
         if faults:
             raise UserError(
@@ -263,6 +267,13 @@ class Workflow:
             if part_has_images[p.key.split(".")[1]]
         ]
         return files if self.config["toy"]["train"] else [file for file in files if is_there(Path(file))]
+
+    def _picture_folders(self, stage: str, config: dict) -> dict[str, str]:
+        """The states of the folders that ingest reads; Snakemake follows files alone. What `toy` draws is its own."""
+        if stage != "ingest" or config["toy"]["train"]:
+            return {}
+        folders = [p for p in file_parameters(stages()[stage], config) if p.rules.get("folder")]
+        return {p.value: file_state(Path(config["root"]) / p.value) for p in folders}
 
     def toy_files(self) -> list[str]:
         """What drawing the embedded data set makes; nothing where the data set is the user's own."""

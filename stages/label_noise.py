@@ -34,7 +34,7 @@ def run(job) -> None:
             "student_labels",
             columns={
                 "student_labels": ["image_id", "category", "instance", "source", "box", "weight", "segmentation"],
-                "images": ["image_id", "path"],
+                "images": ["image_id", "path", "sha256"],
             },
         ),
         lambda picture, image, labels: detection_target(picture, [], numbers, labels),

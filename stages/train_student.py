@@ -35,7 +35,7 @@ def run(job) -> None:
     from training.targets import detection_batches
 
     p = job.params
-    paths = job.image_paths("train")
+    paths = job.picture_files("train")
     columns = ["image_id", "category", "source", "box", "weight", "segmentation"]
     labels = group_by_image(
         row for row in job.rows("student_labels", columns) if row["weight"] > 0 and row["image_id"] in paths
