@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline.registry import stages
 from schemas.tables import TABLES
@@ -256,15 +255,6 @@ def test_the_workflow_has_one_handler_of_its_start():
 
 def test_the_snakefile_is_short():
     assert len((ROOT / "Snakefile").read_text().splitlines()) < 150
-
-
-def test_conda_and_pip_get_the_same_versions():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    pip = {line for line in lines if line and not line.startswith("#")}
-    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    [listed] = [item["pip"] for item in conda if isinstance(item, dict)]
-    assert set(listed) == pip
-    assert all("==" in line for line in pip)
 
 
 def test_shipped_weights_are_small():

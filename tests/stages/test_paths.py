@@ -46,7 +46,7 @@ def test_odd_names_of_folders_are_names_and_no_commands(odd):
     assert len(pd.read_parquet(odd.run / "images")) == 6
     assert (odd.folder / "logs/mini/ingest/all.log").read_text()
     printed = snakemake(odd, "-n", "-p", "tables")
-    [command] = [line.strip() for line in printed.splitlines() if " -m pipeline " in line]
+    [command] = [line.split("Shell command: ")[1] for line in printed.splitlines() if " -m pipeline " in line]
     words = shlex.split(command)
     assert words[0] == str(odd.folder / "my 'python" / "bin" / "python")
     assert f"--layout=config/{ODD}.yaml" in words
