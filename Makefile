@@ -4,35 +4,35 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test test-processes test-gpu test-published faults test-sample bench look scores lint clean
+.PHONY: run test test-processes test-gpu test-published faults test-sample bench look scores lint lock clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
 	@$(BIN)/python -m pipeline scores
 	@echo "pictures: data/runs/toy/report/"
 
-test: $(VENV)/ready
+test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest
 
 # Every training stage and every strategy on two processes, about ten minutes on two cores; two cases are in `make test`.
-test-processes: $(VENV)/ready
+test-processes: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m "processes or not processes" tests/stages/test_processes.py
 
 # Every stage with a network in every variant, predict and the benchmarks on a pretended GPU; two cases are in `make test`.
-test-gpu: $(VENV)/ready
+test-gpu: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m "gpu or not gpu" tests/gpu
 
 # Every training at the papers' sizes, 800 x 1333 pixels.
-test-published: $(VENV)/ready
+test-published: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m published
 
 # Kills, power cuts, flipped bits, mutated files. FAULTS=1000 make faults takes a night, FAULTS_SEED=7 other cases.
-faults: $(VENV)/ready
+faults: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m faults tests/faults
 
 # A few cases of these three, others with every commit.
 SAMPLE ?= 3
-test-sample: $(VENV)/ready
+test-sample: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m "published or processes or gpu" --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
 
 # Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
@@ -46,18 +46,35 @@ look: $(VENV)/ready
 scores: $(VENV)/ready
 	@$(BIN)/python -m pipeline scores
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile
 	$(BIN)/snakemake --lint
 
-# One stamp says that the environment holds what requirements.txt asks for.
-$(VENV)/ready: requirements.txt
+# One stamp says that the environment holds what requirements.lock says, the other that it holds tests and lint, too.
+# Nothing is installed whose digest is not in a lock; requirements-build.lock is what builds the packages without a wheel.
+INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --use-pep517
+
+$(VENV)/ready: requirements-build.lock requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(INSTALL) --requirement requirements-build.lock
+	$(INSTALL) --requirement requirements.lock
 	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
+	$(INSTALL) --requirement requirements-dev.lock
+	@touch $@
+
+# The locks, made anew from the lists: after a version of theirs was changed. Without a change to them nothing is upgraded.
+UV ?= uv
+COMPILE := $(UV) pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+lock:
+	$(COMPILE) requirements.txt --output-file requirements.lock
+	$(COMPILE) requirements.txt requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+	echo setuptools | $(COMPILE) - --constraint requirements.lock --output-file requirements-build.lock
 
 clean:
 	rm -rf $(VENV) .snakemake logs data/runs data/actions data/store data/scratch data/configs data/toy

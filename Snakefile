@@ -53,7 +53,7 @@ SHIPPED_WEIGHTS = {"pretrain_vlm": "", "pretrain_backbone": ""}
 
 ORDER = DATA_SET | PSEUDO_LABELS | DETECTOR | XPM | WHAT_CAME_OUT
 try:
-    FLOW = Workflow(config, ORDER | SHIPPED_WEIGHTS)
+    FLOW = Workflow(config, ORDER | SHIPPED_WEIGHTS, files=workflow.overwrite_configfiles or workflow.configfiles)
     FLOW.export()
     if workflow.is_main_process:
         FLOW.check_results()

@@ -23,7 +23,7 @@ from models.grounding.crops import cut_crop, paste_mask
 from models.masks.network import segment_crops, weight_count
 from models.proposals.selective_search import selective_search
 from sources.coco import read_coco
-from sources.images import read_image
+from sources.images import decode_image, resolve
 from structures.boxes import xywh_to_xyxy
 from structures.masks import decode, encode, iou
 
@@ -66,7 +66,7 @@ def masks(root: Path, splits: list[str], partial_map) -> None:
     for first in tqdm(range(0, len(objects), 64), desc="masks", unit="batch", ascii=True):
         part = objects[first : first + 64]
         maps = [partial_map(decode(truth), np.random.default_rng(first + i)) for i, (_, _, truth) in enumerate(part)]
-        images = [read_image(root, path) for path, _, _ in part]
+        images = [decode_image(resolve(root, path)) for path, _, _ in part]
         for name, side, method in (("network", 48, _network), ("grabcut", 64, lambda c: by_colour(c, "cpu", options))):
             crops = [
                 cut_crop(image, activation, box, side=side, margin=0.15)
@@ -96,7 +96,7 @@ def proposals(root: Path, splits: list[str]) -> None:
             if not row["iscrowd"]:
                 true_boxes.setdefault(row["image_id"], []).append(row["bbox"])
         for image_id in tqdm(sorted(true_boxes), desc=f"proposals, {split_name}", unit="image", ascii=True):
-            image = read_image(root, split.images[image_id][0])
+            image = decode_image(resolve(root, split.images[image_id][0]))
             for mode, total in totals.items():
                 began = time.perf_counter()
                 boxes, _ = selective_search(image, mode=mode, min_side=1, max_boxes=100_000, seed=1)

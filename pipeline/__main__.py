@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pipeline import paper_tables, scores
+from pipeline.config import check_run_name
 from structures.errors import UserError
 
 
@@ -24,6 +25,7 @@ def main() -> None:
     fill.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")
     args = parser.parse_args()
     try:
+        check_run_name(args.run, "--run")
         if args.command == "scores":
             scores.show(args.data / "runs" / args.run)
         else:

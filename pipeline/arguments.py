@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.config import checked, load, section_schema
+from pipeline.config import check_run_name, checked, load, section_schema
 from pipeline.stage import Input, Stage
 from store.fingerprint import ROOT
 from structures.errors import UserError
@@ -113,8 +113,10 @@ def _settings(args: argparse.Namespace, stage: Stage) -> dict:
         for name in ("run", "device"):
             if getattr(args, name):
                 config[name] = getattr(args, name)
+        config = checked(config)
         args.into = args.into or config["run"] + ("-by-hand" if given else "")
-        return _fitting(checked(config), args, stage)
+        check_run_name(args.into, "--into")
+        return _fitting(config, args, stage)
     except UserError as error:
         sys.exit(f"{stage.name}: {error}")
 
@@ -123,10 +125,14 @@ def _fitting(config: dict, args: argparse.Namespace, stage: Stage) -> dict:
     """The configuration. Raises UserError for a shard that the run has not, or more GPUs than the stage can use."""
     if stage.per in ("run", "scatter") and args.shard != "all":
         raise UserError(f"--shard {args.shard}: this stage is one job for all shards; leave --shard out")
-    if stage.per == "shard" and not (args.shard.isdecimal() and int(args.shard) < config["shards"]):
+    if stage.per == "shard" and args.shard not in map(str, range(config["shards"])):
         raise UserError(
             f"--shard {args.shard}: this run has the shards 0 to {config['shards'] - 1} (config key shards)"
         )
+    if args.threads < 1:
+        raise UserError(f"--threads {args.threads}: at least 1")
+    if args.gpus < 0:
+        raise UserError(f"--gpus {args.gpus}: at least 0")
     if args.gpus > 1 and not stage.processes:
         raise UserError(f"--gpus {args.gpus}: this stage can't share its work; give each shard a GPU of its own")
     return config

@@ -8,22 +8,19 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from pipeline.config_file import LOADER, ConfigError, faults, read_yaml, shown
 from store.fingerprint import ROOT
-from structures.errors import UserError
 
 SCHEMA_FILE = ROOT / "schemas" / "config.schema.yaml"
+_MOST_TOLD = 20  # faults
+_LONGEST = 10_000  # characters of a flag's value
 _EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")  # 1e-3 is text to YAML, which wants 1.0e-3
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class ConfigError(UserError):
-    """A key that does not exist, or a value of the wrong type or range."""
 
 
 @cache
 def schema() -> dict:
     """The JSON schema of the whole configuration."""
-    return yaml.load(SCHEMA_FILE.read_text(encoding="utf-8"), _LOADER)
+    return yaml.load(SCHEMA_FILE.read_text(encoding="utf-8"), LOADER)
 
 
 def section_schema(name: str) -> dict:
@@ -56,10 +53,12 @@ def _typed(value, rules: dict):
         if rules["type"] == "number" and _EXPONENT.match(value):
             return float(value)
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = yaml.safe_load(value) if len(value) < _LONGEST else value
+        except (yaml.YAMLError, ValueError, RecursionError):
             return value
         return _typed(parsed, rules) if isinstance(parsed, list) else parsed
+    if isinstance(value, float) and rules.get("type") == "integer" and value.is_integer():
+        return int(value)  # 3.0 is an integer to JSON schema, and to no loop
     return value
 
 
@@ -68,12 +67,14 @@ def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         lines = []
-        for key in sorted(set(error.instance) - set(known)):
-            name = f"{place}.{key}" if place else key
-            lines.append(f"unknown key {name}: {_hint(key, place, known)}")
+        for key in sorted(set(error.instance) - set(known), key=str):
+            name = f"{place}.{key}" if place else str(key)
+            lines.append(f"unknown key {shown(name)[1:-1]}: {_hint(str(key), place, known)}")
         return "; ".join(lines)
     if error.validator == "required":
         return f"{place + ': ' if place else ''}{error.message}"
+    if error.validator == "uniqueItems":
+        return f"{place} is {shown(error.instance)}, wanted each once"
     meaning = error.schema.get("description", "")
     allowed = {
         "type": "of type",
@@ -81,9 +82,13 @@ def _explain(error: jsonschema.ValidationError) -> str:
         "minimum": "at least",
         "maximum": "at most",
         "exclusiveMinimum": "above",
+        "exclusiveMaximum": "below",
+        "minLength": "of a length of at least",
+        "maxLength": "of a length of at most",
+        "pattern": "like",
     }
     requirement = f"{allowed.get(error.validator, error.validator)} {error.validator_value}"
-    return f"{place} is {error.instance!r}, wanted {requirement}" + (f" ({meaning})" if meaning else "")
+    return f"{place} is {shown(error.instance)}, wanted {requirement}" + (f" ({meaning})" if meaning else "")
 
 
 def _hint(key: str, place: str, known: list[str]) -> str:
@@ -110,11 +115,16 @@ def _all_keys() -> list[str]:
 
 def checked(config: dict) -> dict:
     """The configuration with defaults filled in. Raises ConfigError naming every bad key."""
-    config = _typed(config, schema())
+    wrong = faults(config)
+    if not wrong:
+        config = _typed(config, schema())
+        wrong = faults(config)  # of texts that are read as something else
+    if wrong:
+        raise ConfigError("config: " + "\n        ".join(wrong[:_MOST_TOLD]))
     validator = jsonschema.Draft202012Validator(schema())
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
-        raise ConfigError("config: " + "\n        ".join(_explain(error) for error in errors))
+        raise ConfigError("config: " + "\n        ".join(_explain(error) for error in errors[:_MOST_TOLD]))
     return _with_defaults(config, schema())
 
 
@@ -123,20 +133,11 @@ def has_ground_truth(config: dict) -> bool:
     return bool(config["ingest"]["val"]["instances"])
 
 
-def read_yaml(file: Path, kind: type, remedy: str = ""):
-    """The content of a YAML file, a `kind` (dict or list), None where it is empty.
-
-    Raises ConfigError where it is missing (and says the remedy), no YAML, or holds something else.
-    """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _LOADER)
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}{remedy}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is no YAML: {error}") from error
-    if content is not None and not isinstance(content, kind):
-        raise ConfigError(f"{file} holds no {'keys' if kind is dict else 'list'}")
-    return content
+def check_run_name(name: str, flag: str) -> None:
+    """Raise ConfigError where a flag's value can't name a run."""
+    rules = section_schema("run")
+    if not re.search(rules["pattern"], name) or len(name) > rules["maxLength"]:
+        raise ConfigError(f"{flag} is {shown(name)}, wanted {rules['description'].split(';')[0]}")
 
 
 def load(path: Path, *overlays: Path) -> dict:

@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline import gpus, orphans
 from pipeline.arguments import stage_arguments
+from pipeline.environment import OtherDevice, check_device, environment
 from pipeline.files import content_digest, find_files
 from pipeline.logs import message, start_log
 from pipeline.numerics import configure_torch
@@ -124,7 +125,7 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
         stage=stage,
         config=config,
         shard=args.shard,
-        params=params_in_key(stage, config),
+        params=params_in_key(stage, config) | environment(stage, config),
         seed=config["seed"] if draws_random_numbers(stage, config) else None,
         fingerprint=code_fingerprint(stage, config),
         inputs=_inputs(stage, config, args.data, args.shard),
@@ -143,7 +144,12 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
             elif processes.get_world_size() == 1:
                 _announce(action, scratch)
         if manifest is None:
-            manifest = _compute(action, run, blobs, scratch, args)
+            try:
+                manifest, repeatable = _compute(action, run, blobs, scratch, args)
+            except OtherDevice as error:  # the key is another's
+                shutil.rmtree(scratch, ignore_errors=True)
+                config["device"] = error.kind
+                return execute(stage, run, args)
             if not processes.is_main_process():
                 return
             with blobs.sharing():
@@ -152,7 +158,8 @@ def execute(stage: Stage, run: Callable, args: argparse.Namespace) -> None:
                 except UserError:  # it was found broken meanwhile, and removed: what was made of it is in doubt
                     shutil.rmtree(scratch, ignore_errors=True)
                     raise
-                write_atomically(memo, manifest.to_json())
+                if repeatable:
+                    write_atomically(memo, manifest.to_json())
                 _publish(manifest, folder, blobs, stage, args)
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -258,8 +265,11 @@ def _recall(memo: Path, blobs: Blobs, *, whole: bool) -> Manifest | None:
     return manifest
 
 
-def _compute(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace) -> Manifest:
-    """The work itself, on GPUs of its own: in this process or, where several are to share it, in those that this one
+def _compute(
+    action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace
+) -> tuple[Manifest, bool]:
+    """The work itself, and whether it would come out the same again; on GPUs of its own: in this process or, where several
+    are to share it, in those that this one
     turns into; then this doesn't return."""
     stage, config = action.stage, action.config
     if processes.get_world_size() > 1:
@@ -272,7 +282,9 @@ def _compute(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: a
         return _work(action, run, blobs, scratch, args)
 
 
-def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace) -> Manifest:
+def _work(
+    action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace
+) -> tuple[Manifest, bool]:
     from pipeline.job import Job
 
     job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
@@ -281,6 +293,7 @@ def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argp
         if action.stage.gpu:
             trains = "training" in action.stage.shares
             configure_torch(args.threads, deterministic=trains and action.config["training"]["deterministic"])
+            check_device(action.params, job.device)
         if action.stage.processes:
             processes.init_process_group(job.device)
         run(job)
@@ -289,7 +302,7 @@ def _work(action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argp
         job.close()
         if action.stage.processes:
             processes.destroy_process_group()
-    return action.manifest(job.outputs, counts)
+    return action.manifest(job.outputs, counts), job.repeatable
 
 
 def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:

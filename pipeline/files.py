@@ -6,7 +6,8 @@ A parameter of the schema with the keyword `file` names a file; the keyword says
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
 
     Raises UserError saying what is wanted, its usual name and size, and the config key (or the flag) that points at it.
     """
-    if Path(value).exists():
+    if is_there(Path(value)):
         return Path(value)
     hint = f"; usually {usual}" if usual else ""
     pointer = key if key.startswith("--") else f"the config key {key}"
@@ -45,6 +46,14 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
             f"and point {pointer} at the file"
         ) from error
     raise UserError(f"{key}: {value} is not there{hint}; point {pointer} at it")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of that name; of a name that none can have, that there is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _hub(name: str) -> Path:
@@ -91,7 +100,7 @@ def _find(parameter: Parameter, config: dict) -> Path:
     path = file_path(parameter, config)
     if path is None:
         return find_file(parameter.value, parameter.key, parameter.rules["file"])
-    if not path.exists():
+    if not is_there(path):
         key, usual = parameter.key, parameter.rules["file"]
         raise UserError(f"{key}: {path} is not there; usually {usual}; point the config key {key} at it")
     return path
@@ -132,19 +141,34 @@ def content_digest(path: Path) -> str:
             quiet=len(files) < 5000,
         )
         for file, of_file in zip(files, digests):
-            digest.update(f"{file.relative_to(path).as_posix()}\n{of_file}\n".encode())
+            digest.update(os.fsencode(file.relative_to(path)) + f"\n{of_file}\n".encode())
     return digest.hexdigest()
 
 
 def file_state(path: str | Path) -> str:
-    """A quick sign of whether a file changed: its size and time; of a folder, those of the files in it."""
-    path = Path(path)
+    """A quick sign of whether a file changed: its size and time; of a folder, those of the files in it, of which no byte is
+    read (half a second for 120,000 of them)."""
     try:
-        status = path.stat()
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            states = "\n".join(f"{file.relative_to(path).as_posix()} {file_state(file)}" for file in files)
-            return hashlib.sha256(states.encode()).hexdigest()
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            digest = hashlib.sha256()
+            for state in sorted(_listing(os.fsencode(path), b"")):
+                digest.update(state)
+            return digest.hexdigest()
     except OSError:
         return "absent"
     return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _listing(folder: bytes, prefix: bytes) -> Iterator[bytes]:
+    """Name, size and time of every file in a folder and in those below it, links to folders left out."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _listing(entry.path, prefix + entry.name + b"/")
+                continue
+            try:
+                status = entry.stat()
+            except OSError:  # a link that leads nowhere
+                continue
+            yield b"%b%b\0%d %d\n" % (prefix, entry.name, status.st_size, status.st_mtime_ns)

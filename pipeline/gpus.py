@@ -74,13 +74,28 @@ def visible_gpus() -> dict[str, str]:
     return gpus
 
 
+def visible_names() -> list[str]:
+    """The kinds of GPU that this process may use ("NVIDIA H200"), each once, sorted; "GPU" for those whose kind is not to
+    be had. Loads no CUDA."""
+    rows = re.findall(r"^GPU \d+: (.*) \(UUID: (GPU-[^)]+)\)", _listing() or "", re.MULTILINE)
+    kinds = {uuid: kind for kind, uuid in rows}
+    return sorted({kinds.get(known_as, "GPU") for known_as in visible_gpus().values()})
+
+
 def _installed_gpus() -> dict[str, str]:
     """{index: UUID} of the machine's GPUs, or of those that a container shows."""
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+    listing = _listing()
+    if listing is None:
         return {node.name.removeprefix("nvidia"): node.name for node in sorted(Path("/dev").glob("nvidia[0-9]*"))}
-    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", done.stdout, re.MULTILINE))
+    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", listing, re.MULTILINE))
+
+
+def _listing() -> str | None:
+    """What nvidia-smi says of the machine's GPUs, a line each; None where there is no nvidia-smi."""
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
 def _take(pool: dict[str, str], count: int) -> dict[str, int]:

@@ -25,6 +25,7 @@ from store.blobs import Blobs
 from store.join import join_by_image
 from store.manifest import Output
 from store.parquet import TableWriter, read_rows, read_table
+from structures.errors import one_line
 from structures.progress import progress
 from training import processes
 
@@ -34,7 +35,8 @@ class Job:
 
     params: the stage's section of the config, as attributes; shared: the sections that it shares, as attributes; shard:
     "all", a number, or a detector; shards: how many; threads; root: the data set's folder; files: the files that
-    parameters name, by key; scratch: a folder of this very action that survives a kill; outputs: what was written.
+    parameters name, by key; scratch: a folder of this very action that survives a kill; outputs: what was written;
+    repeatable: whether they are what the inputs alone make.
     """
 
     def __init__(self, action, *, blobs: Blobs, scratch: Path, threads: int):
@@ -47,6 +49,7 @@ class Job:
         self.records = records(action.stage, config)
         self.outputs: list[Output] = []
         self._seed, self._device, self._inputs, self._blobs = action.seed, config["device"], action.inputs, blobs
+        self.repeatable = True
         self._reject_counts: Counter = Counter()
         self._rejects_counted = 0
         self._rejects: TableWriter | None = None
@@ -111,10 +114,10 @@ class Job:
         """The rows of `images` of a split ("train" or "val"), in the order of their ids."""
         return (row for row in self.rows("images") if row["split"] == split)
 
-    def image_paths(self, split: str) -> dict[str, str]:
-        """{image_id: path} of the images of a split."""
-        columns = ["image_id", "path", "split"]
-        return {row["image_id"]: row["path"] for row in self.rows("images", columns) if row["split"] == split}
+    def picture_files(self, split: str) -> dict[str, tuple[str, str]]:
+        """{image_id: (path, sha256)} of the images of a split, as sources.images.read_image wants them."""
+        rows = self.rows("images", ["image_id", "path", "sha256", "split"])
+        return {row["image_id"]: (row["path"], row["sha256"]) for row in rows if row["split"] == split}
 
     def count_split(self, split: str) -> int:
         """Images of a split."""
@@ -150,8 +153,9 @@ class Job:
         total: int | None = None,
         in_processes: bool = False,
     ) -> Iterator[tuple]:
-        """(…, prepare(picture, …)) for every item (row of images, …) whose picture can be read, in order; the pictures
-        of the others become rejects. They are read ahead, and shown in a progress bar.
+        """(…, prepare(picture, …)) for every item (row of images, …) whose picture is still what ingest read, in order;
+        the others become rejects, and the result is not remembered: it is not of the tables alone. Pictures are read
+        ahead, and shown in a progress bar.
 
         prepare: takes a picture, height x width x 3 uint8 RGB, and its item; it runs in threads, or (pickled) in
         processes.
@@ -161,6 +165,7 @@ class Job:
             results = prefetch(work, items, pool=pool, window=4 * self.threads)
             for item, result in progress(results, description=description, unit="image", total=total):
                 if isinstance(result, ImageError):
+                    self.repeatable = False
                     self.reject(item[0]["image_id"], result.reason, str(result))
                 else:
                     yield (*item, result)
@@ -243,15 +248,14 @@ class Job:
             self._keep(draft, f"{self.stage}/_curve/{self.shard}.parquet", writer.rows)
 
     def reject(self, image_id: str, reason: str, detail: str, *key, counted: bool = True) -> None:
-        """Put a row aside that can't be processed; counted=False where that is ordinary."""
+        """Put a row aside that can't be processed; counted=False where that is ordinary. What is no Unicode is escaped."""
         if self._rejects is None:
             draft = self._exit.enter_context(self._blobs.draft(".parquet"))
             self._rejects = TableWriter(draft, REJECTS, 1024)
             self._reject_draft = draft
-        words = " ".join(map(str, key))
-        self._rejects.add(
-            stage=self.stage, image_id=str(image_id), key=words, reason=reason, detail=detail, counted=counted
-        )
+        texts = {"image_id": str(image_id), "key": " ".join(map(str, key)), "detail": detail}
+        texts = {name: one_line(text) for name, text in texts.items()}
+        self._rejects.add(stage=self.stage, reason=reason, counted=counted, **texts)
         self._reject_counts[reason] += 1
         self._rejects_counted += counted
 
@@ -285,7 +289,7 @@ class Job:
 def _prepared(root: Path, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
     """An item and what is made of its picture, or the ImageError that says why there is none."""
     try:
-        return item, prepare(read_image(root, item[0]["path"]), *item)
+        return item, prepare(read_image(root, item[0]["path"], item[0]["sha256"]), *item)
     except ImageError as error:
         return item, error
 

@@ -2,26 +2,61 @@
 
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 
-from pipeline.config import read_yaml
+from pipeline.config_file import read_yaml, shown
 from pipeline.variants import run_name
 from store.blobs import write_atomically
 from store.parquet import read_folder
 from structures.errors import UserError
 
+_TEXT = {"type": "string", "minLength": 1}
+_ROW = {
+    "type": "object",
+    "required": ["row", "variant"],
+    "properties": {
+        **dict.fromkeys(("row", "variant", "detector", "protocol", "kind"), _TEXT),
+        "paper": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
+    },
+}
+_TABLE = {
+    "type": "object",
+    "required": ["table", "note", "columns", "rows"],
+    "properties": {
+        **dict.fromkeys(("table", "note"), _TEXT),
+        "columns": {"type": "array", "items": {"type": "string", "pattern": "^\\S+( \\S+){2,3}$"}},
+        "rows": {"type": "array", "items": _ROW},
+    },
+}
+_LAYOUT = {"type": "array", "items": _TABLE}
 COLUMNS = ("table", "row", "measure", "seed", "value", "paper_value")
 
 
 def read_layout(file: Path) -> list[dict]:
-    """The tables that a layout file describes. Raises UserError where it is missing or a row's numbers don't fit."""
+    """The tables that a layout file describes. Raises UserError where it is missing, of another shape, or a row's numbers
+    don't fit."""
     layout = read_yaml(file, list, "; set tables.layout to the layout of the tables") or []
+    for error in jsonschema.Draft202012Validator(_LAYOUT).iter_errors(layout):
+        place = ".".join(map(str, error.absolute_path))
+        raise UserError(
+            f"{file}: {place or 'it'} is no part of a layout of tables ({shown(error.instance)}): see config/tables.yaml"
+        )
     for table in layout:
         for row in table["rows"]:
             if len(row.get("paper") or table["columns"]) != len(table["columns"]):
                 raise UserError(f"{file}: {table['table']}, {row['row']}: one number a column is wanted in `paper`")
+            if "detector" not in row and not all(_of_labels(row, column.split()[0]) for column in table["columns"]):
+                raise UserError(
+                    f"{file}: {table['table']}, {row['row']}: a `detector` is wanted, or a `protocol` of labels"
+                )
     return layout
+
+
+def _of_labels(row: dict, protocol: str) -> bool:
+    """Whether a row's value measures labels or proposals, which have no detector."""
+    return protocol in ("pseudo_labels", "gradcam_labels") or "protocol" in row
 
 
 def variants_of(layout: list[dict]) -> set[str]:
@@ -54,9 +89,8 @@ def filled(layout: list[dict], scores: dict[tuple[str, int], pd.DataFrame]) -> p
             paper = row.get("paper") or [None] * len(table["columns"])
             for column, printed in zip(table["columns"], paper):
                 protocol, kind, group, *metric = column.split()
-                of_labels = protocol in ("pseudo_labels", "gradcam_labels") or "protocol" in row
                 key = (
-                    "" if of_labels else row["detector"],
+                    "" if _of_labels(row, protocol) else row["detector"],
                     row.get("protocol", protocol),
                     row.get("kind", kind),
                     group,

@@ -108,18 +108,23 @@ def _is_random(part: Any, rules: dict) -> bool:
     return bool(rules.get("random")) or any(_is_random(value, properties.get(name, {})) for name, value in part.items())
 
 
-_TELLS = ("pipeline.arguments", "pipeline.logs", "structures.progress")  # what people read; parameters are in the key
+TELLS = ("pipeline.arguments", "pipeline.logs", "structures.progress")  # what people read; parameters are in the key
+
+
+def code_modules(stage: Stage, config: dict) -> list[str]:
+    """A stage's script, and the modules that its parameters choose by name."""
+    chosen_modules = {
+        f"{parameter.rules['module']}.{parameter.value}"
+        for parameter in parameters(stage, config)
+        if "module" in parameter.rules and parameter.value
+    }
+    return [f"stages.{stage.name}", *sorted(chosen_modules)]
 
 
 def code_fingerprint(stage: Stage, config: dict) -> str:
     """The fingerprint of a stage's code, with that of the modules that its parameters choose by name, and of the tables
     that it reads and writes: those of other stages change nothing, so that a new stage reruns none of the old ones."""
-    modules = [
-        f"{parameter.rules['module']}.{parameter.value}"
-        for parameter in parameters(stage, config)
-        if "module" in parameter.rules and parameter.value
-    ]
-    code = fingerprint(f"stages.{stage.name}", *sorted(set(modules)), without=("schemas.tables", *_TELLS))
+    code = fingerprint(*code_modules(stage, config), without=("schemas.tables", *TELLS))
     tables = [TABLES[name] for name in (*stage.artifacts, *stage.writes) if name in TABLES]
     rules = [[table.stage, table.key, table.per, table.row_group, _columns(table.schema)] for table in tables]
     return hashlib.sha256(canonical_json([code, rules, _columns(REJECTS), _columns(CURVE)]).encode()).hexdigest()

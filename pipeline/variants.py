@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.utils import update_config
 
-from pipeline.config import read_yaml
+from pipeline.config_file import ConfigError, read_yaml, shown
 
 
 def overlaid(config: dict, *overlays: dict) -> dict:
@@ -22,7 +22,7 @@ def variants(config: dict) -> Iterator[tuple[str, int, dict]]:
 
     A variant is a file of tables.variants: what is laid over the configuration, and `seeds`, how many of tables.seeds
     it is run with (all, where it does not say). tables.overlay is laid over first, for all of them. Runs are named
-    RUN.FILE.SEED.
+    RUN.FILE.SEED. Raises ConfigError where a file is none of these.
     """
     section = config["tables"]
     if not section["seeds"]:
@@ -32,6 +32,8 @@ def variants(config: dict) -> Iterator[tuple[str, int, dict]]:
     for file in files:
         overlay = read_yaml(file, dict) or {}
         count = overlay.pop("seeds", len(section["seeds"]))
+        if type(count) is not int or count < 0:
+            raise ConfigError(f"{file}: seeds is {shown(count)}, wanted how many of tables.seeds it is run with")
         for seed in section["seeds"][:count]:
             named = {"run": run_name(config["run"], file.stem, seed), "seed": seed, "tables": {"seeds": []}}
             yield file.stem, seed, overlaid(config, shared, overlay, named)

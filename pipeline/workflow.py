@@ -6,14 +6,16 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
 from pipeline.config import checked, has_ground_truth
-from pipeline.files import file_state, missing_files
+from pipeline.config_file import read_yaml
+from pipeline.environment import environment
+from pipeline.files import file_state, is_there, missing_files
 from pipeline.lineage import parents, producing_runs
 from pipeline.paper_tables import check_variants
 from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
@@ -37,11 +39,15 @@ class Workflow:
     question mark behind those that some configurations do without. Paths are patterns in {run}; what a job reads is
     asked for by functions of its wildcards, since a variant takes from another run what is configured alike there.
 
+    files: those that the configuration was read from.
+
     Raises UserError where the configuration is wrong, ValueError where order is not what the stages declare.
     """
 
-    def __init__(self, config: dict, order: dict[str, str], data: str = "data"):
+    def __init__(self, config: dict, order: dict[str, str], data: str = "data", files: Iterable[str] = ()):
         _check_order(order)
+        for file in files:
+            read_yaml(Path(file), dict)  # Snakemake takes the last of a key that stands twice
         self.config = checked(config)
         self.data = data
         self.run = self.config["run"]
@@ -116,7 +122,8 @@ class Workflow:
         return {"gpu": declaration.gpu, "mem_mb": declaration.mem_mb, "runtime": declaration.runtime}
 
     def params(self, stage: str) -> dict:
-        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, the state of its files."""
+        """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, libraries and
+        device, the state of its files."""
         declaration = stages()[stage]
 
         def of_run(function: Callable[[dict], str]) -> Callable:
@@ -129,7 +136,8 @@ class Workflow:
 
         def files(config: dict) -> str:
             named = [p for p in file_parameters(declaration, config) if p.rules.get("below") != "root"]
-            return json.dumps({p.value: file_state(p.value) for p in named}, sort_keys=True)
+            states = {p.value: file_state(p.value) for p in named}
+            return json.dumps(states | self._picture_folders(stage, config), sort_keys=True)
 
         part = {"shard": lambda wildcards: f"--shard {wildcards.shard}"}
         part |= {"detector": lambda wildcards: f"--detector {wildcards.detector}"}
@@ -140,6 +148,7 @@ class Workflow:
             "seed": of_run(lambda config: str(config["seed"]) if draws_random_numbers(declaration, config) else "none"),
             "shards": self.config["shards"],
             "code": of_run(lambda config: code_fingerprint(declaration, config)),
+            "environment": of_run(lambda config: json.dumps(environment(declaration, config))),
             "files": of_run(files),
         }
 
@@ -147,9 +156,10 @@ class Workflow:
         """The command line of every stage, which Snakemake fills in. It holds nothing of the configuration, for
         Snakemake would take any change of it as changed code: see export."""
         flags = (
-            f"--run {{wildcards.run}} --data {self.data} --threads {{threads}} --gpus {{resources.gpu}} --log {{log}}"
+            f"--run {{wildcards.run:q}} --data {_word(self.data)} --threads {{threads}} --gpus {{resources.gpu}} "
+            "--log {log:q}"
         )
-        return f"{sys.executable} -m stages.{{params.stage}} {{params.part}} {flags}"
+        return f"{_word(sys.executable)} -m stages.{{params.stage}} {{params.part}} {flags}"
 
     def summary(self, stage: str) -> str:
         """What a stage does, on one line."""
@@ -158,11 +168,11 @@ class Workflow:
     def export(self) -> None:
         """Hand the configuration to the stages, through the environment, as a folder of files, one a run, named by its
         content, so that what one snakemake runs can't be changed by another that is started beside it."""
-        texts = {run: json.dumps(config, sort_keys=True, indent=1) for run, config in self.configs.items()}
+        texts = {run: json.dumps(config, sort_keys=True, indent=1) + "\n" for run, config in self.configs.items()}
         digest = hashlib.sha256("".join(texts.values()).encode()).hexdigest()[:16]
         folder = Path(self.data) / "configs" / digest
         for run, text in texts.items():
-            if not (folder / f"{run}.json").exists():
+            if _content(folder / f"{run}.json") != text:
                 write_atomically(folder / f"{run}.json", text)
         os.environ[CONFIG_VARIABLE] = str(folder)
         orphans.sign()
@@ -184,7 +194,10 @@ class Workflow:
             found = check_results(data, runs, memos=False, unsealed=False)
             put_right(data, found.links)
         if found.links:
-            print(f"{len(found.links)} links to results were missing or led elsewhere, and were put right", file=sys.stderr)
+            print(
+                f"{len(found.links)} links to results were missing or led elsewhere, and were put right",
+                file=sys.stderr,
+            )
         faults = [line for line in found.lines() if not line.startswith("link: ")]
         if faults:
             raise UserError(
@@ -253,7 +266,14 @@ class Workflow:
             for p in parameters_below_root
             if part_has_images[p.key.split(".")[1]]
         ]
-        return files if self.config["toy"]["train"] else [file for file in files if Path(file).exists()]
+        return files if self.config["toy"]["train"] else [file for file in files if is_there(Path(file))]
+
+    def _picture_folders(self, stage: str, config: dict) -> dict[str, str]:
+        """The states of the folders that ingest reads; Snakemake follows files alone. What `toy` draws is its own."""
+        if stage != "ingest" or config["toy"]["train"]:
+            return {}
+        folders = [p for p in file_parameters(stages()[stage], config) if p.rules.get("folder")]
+        return {p.value: file_state(Path(config["root"]) / p.value) for p in folders}
 
     def toy_files(self) -> list[str]:
         """What drawing the embedded data set makes; nothing where the data set is the user's own."""
@@ -266,7 +286,7 @@ class Workflow:
         """The command line that draws the embedded data set."""
         root, toy = self.config["root"], self.config["toy"]
         sizes = f"--train {toy['train']} --val {toy['val']} --seed {toy['seed']}"
-        return f"{sys.executable} -m sources.toy --out {shlex.quote(root)} {sizes} 2>&1 | tee {{log}}"
+        return f"{_word(sys.executable)} -m sources.toy --out={_word(root)} {sizes} 2>&1 | tee {{log:q}}"
 
     def scores(self, wildcards) -> list[str]:
         """The scores of the variants that the tables show. Raises UserError where the configuration asks for none, or the
@@ -283,15 +303,28 @@ class Workflow:
     def tables_params(self) -> dict:
         names = " ".join(f"{variant}:{seed}" for variant, seed in self.variants)
         return {
-            "layout": self.config["tables"]["layout"],
+            "layout": lambda wildcards: self.config["tables"]["layout"],  # of a text Snakemake would fill in its braces
             "variants": names,
             "code": fingerprint("pipeline.paper_tables"),
         }
 
     def tables_command(self) -> str:
         """The command line that fills the papers' tables."""
-        options = f"--run {self.run} --layout {{params.layout}} --variants {{params.variants}}"
-        return f"{sys.executable} -m pipeline --data {self.data} tables {options} 2>&1 | tee {{log}}"
+        options = f"--run {self.run} --layout={{params.layout:q}} --variants {{params.variants}}"
+        return f"{_word(sys.executable)} -m pipeline --data {_word(self.data)} tables {options} 2>&1 | tee {{log:q}}"
+
+
+def _word(text: str) -> str:
+    """A text as one word of a shell command that Snakemake fills in."""
+    return shlex.quote(text).replace("{", "{{").replace("}", "}}")
+
+
+def _content(file: Path) -> str | None:
+    """What a text file holds; None where it can't be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _part(stage: str) -> str:

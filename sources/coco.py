@@ -3,13 +3,18 @@
 Yields plain rows of the tables `images` (without what only the pictures tell), `captions`, `annotations`, and faults.
 """
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pycocotools import mask as coco_mask
 
+from sources.json_files import read_json, real_number, text_id, whole_number
 from sources.part import Fault, Part, SourceError
+from structures.boxes import read_box
+from structures.masks import read_segmentation
+
+MAX_SIDE = 65_535  # pixels of a picture's side, as of JPEG; the pixels of its mask are counted in 32 bits
 
 
 @dataclass
@@ -24,73 +29,35 @@ class CocoData:
 
 
 def _load(path: Path, keys: tuple[str, ...]) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SourceError(
-            f"{path}: {error.strerror}; set the ingest section of the config to the data set's files"
-        ) from error
-    except ValueError as error:
-        raise SourceError(f"{path} is no JSON ({error}); fetch it again") from error
+    content = read_json(path, "set the ingest section of the config to the data set's files")
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise SourceError(f"{path} has no list {', '.join(missing)}: is it a COCO file of that kind?")
     return content
 
 
-def encode_segmentation(segmentation, height: int, width: int) -> dict:
-    """Polygons, uncompressed or compressed RLE as {"size": [height, width], "counts": str}. Raises ValueError."""
-    if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
-        if not polygons:
-            raise ValueError("no polygon of three points")
-        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-        rle = coco_mask.frPyObjects(segmentation, height, width)
-    elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str):
-        rle = {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
-    else:
-        raise ValueError("neither polygons nor RLE")
-    if list(rle["size"]) != [height, width]:
-        raise ValueError(f"a mask of {rle['size']} in an image of {[height, width]}")
-    return {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
 def read_coco(root: Path, images: str, instances: str = "", captions: str = "") -> CocoData:
     """One part of a COCO data set, such as train2017.
 
     root: the data set's folder; images: its folder of pictures; instances, captions: JSON files, "" for none (one of
-    the two is needed, for the list of pictures). A caption or annotation of an absent image, an empty caption, and an
-    annotation that can't be a mask become faults. Raises SourceError.
+    the two is needed, for the list of pictures). Faults are: a row that lacks something, or holds something else than the
+    format says; a caption or annotation of an absent image; an empty caption; an annotation that can't be a mask or a box
+    of its picture; images with one id and two files or sizes. A caption or an annotation without an id, or with one that
+    stood before, gets one by its place: "row 12". Raises SourceError.
     """
     data = CocoData()
     files = {}
     if instances:
-        files["instances"] = _load(root / instances, ("images", "annotations", "categories"))
+        files[root / instances] = _load(root / instances, ("images", "annotations", "categories"))
     if captions:
-        files["captions"] = _load(root / captions, ("images", "annotations"))
+        files[root / captions] = _load(root / captions, ("images", "annotations"))
     if not files:
         raise SourceError(f"{root / images}: neither instances nor captions are set for this folder")
-    for name, content in files.items():
-        try:
-            for image in content["images"]:
-                path = str(PurePosixPath(images) / image["file_name"])
-                data.images[str(image["id"])] = (path, int(image["width"]), int(image["height"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise SourceError(
-                f"{root / {'instances': instances, 'captions': captions}[name]}: an image lacks {error}"
-            ) from error
-    for row in files.get("captions", {}).get("annotations", []):
-        image_id, caption_id, text = str(row.get("image_id")), str(row.get("id")), str(row.get("caption") or "").strip()
-        if image_id not in data.images:
-            detail = f"caption {caption_id} is of an image not listed"
-            data.faults.append((image_id, "absent_image", detail, caption_id))
-        elif not text:
-            data.faults.append((image_id, "empty_caption", f"caption {caption_id} has no words", caption_id))
-        else:
-            data.captions.append((image_id, caption_id, text))
+    _read_images(files, images, data)
+    if captions:
+        _read_captions(root / captions, files[root / captions]["annotations"], data)
     if instances:
-        _read_annotations(files["instances"], data)
+        _read_annotations(root / instances, files[root / instances], data)
     return data
 
 
@@ -106,31 +73,130 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     return Part(data.images, captions, None, lambda size_of: data.annotations, faults, counts)
 
 
-def _read_annotations(content: dict, data: CocoData) -> None:
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    for row in content["annotations"]:
-        image_id, annotation_id = str(row.get("image_id")), str(row.get("id"))
-        if image_id not in data.images:
-            detail = f"annotation {annotation_id} is of an image not listed"
-            data.faults.append((image_id, "absent_image", detail, annotation_id))
-            continue
-        _, width, height = data.images[image_id]
+def _read_images(files: dict[Path, dict], folder: str, data: CocoData) -> None:
+    conflicting = {}
+    for file, content in files.items():
+        for i, row in enumerate(content["images"]):
+            image_id = ""
+            try:
+                image_id = text_id(_member(row, "id"))
+                name = _member(row, "file_name")
+                if not isinstance(name, str) or not name:
+                    raise ValueError(f"file_name is {name!r}, wanted a text")
+                path = str(PurePosixPath(folder) / name)
+                size = (whole_number(_member(row, side), side, 1, MAX_SIDE) for side in ("width", "height"))
+                entry = (path, *size)
+            except ValueError as error:
+                data.faults.append((image_id, "bad_row", f"{file}, images[{i}]: {error}", ""))
+                continue
+            before = data.images.setdefault(image_id, entry)
+            if before != entry:
+                conflicting[image_id] = f"{file}, images[{i}]: the id {image_id} is of {before} and of {entry}"
+    for image_id, detail in conflicting.items():
+        del data.images[image_id]
+        data.faults.append((image_id, "repeated_id", detail, ""))
+
+
+def _read_captions(file: Path, rows: list, data: CocoData) -> None:
+    for (i, row), caption_id in zip(enumerate(rows), _unique_ids(rows)):
+        image_id = ""
         try:
-            segmentation = encode_segmentation(row["segmentation"], height, width)
+            image_id, text = text_id(_member(row, "image_id")), _member(row, "caption")
+            if text is not None and not isinstance(text, str):
+                raise ValueError(f"caption is {text!r}, wanted a text")
+        except ValueError as error:
+            data.faults.append((image_id, "bad_row", f"{file}, annotations[{i}]: {error}", caption_id))
+            continue
+        if image_id not in data.images:
+            detail = f"caption {caption_id} is of an image not listed"
+            data.faults.append((image_id, "absent_image", detail, caption_id))
+        elif not (text or "").strip():
+            data.faults.append((image_id, "empty_caption", f"caption {caption_id} has no words", caption_id))
+        else:
+            data.captions.append((image_id, caption_id, text.strip()))
+
+
+def _read_annotations(file: Path, content: dict, data: CocoData) -> None:
+    names = _category_names(file, content["categories"])
+    rows = content["annotations"]
+    for (i, row), annotation_id in zip(enumerate(rows), _unique_ids(rows)):
+        image_id = ""
+        try:
+            image_id = text_id(_member(row, "image_id"))
+            if image_id not in data.images:
+                detail = f"annotation {annotation_id} is of an image not listed"
+                data.faults.append((image_id, "absent_image", detail, annotation_id))
+                continue
+            _, width, height = data.images[image_id]
+            category = names.get(text_id(_member(row, "category_id")))
+            if category is None:
+                raise ValueError(f"category_id is {row['category_id']!r}, which is not listed")
+            area = real_number(_member(row, "area"), "area", MAX_SIDE**2)
+            if area < 0:
+                raise ValueError(f"area is {area}, wanted at least 0")
             data.annotations.append(
                 {
                     "image_id": image_id,
                     "annotation_id": annotation_id,
-                    "category": names[row["category_id"]],
-                    "bbox": [float(v) for v in row["bbox"]],
-                    "segmentation": segmentation,
-                    "area": float(row["area"]),
-                    "iscrowd": bool(row.get("iscrowd", 0)),
+                    "category": category,
+                    "bbox": read_box(_member(row, "bbox"), height, width),
+                    "segmentation": read_segmentation(_member(row, "segmentation"), height, width),
+                    "area": area,
+                    "iscrowd": bool(whole_number(row.get("iscrowd", 0), "iscrowd", 0, 1)),
                 }
             )
-        except (KeyError, TypeError, ValueError) as error:
-            detail = f"annotation {annotation_id}: {error!r}"
+        except ValueError as error:
+            detail = f"{file}, annotations[{i}], id {annotation_id}: {error}"
             data.faults.append((image_id, "bad_annotation", detail, annotation_id))
+
+
+def _category_names(file: Path, rows: list) -> dict[str, str]:
+    """{category id: name}. Raises SourceError: every annotation depends on it."""
+    names: dict[str, str] = {}
+    for i, row in enumerate(rows):
+        try:
+            category_id, name = text_id(_member(row, "id")), _member(row, "name")
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"name is {name!r}, wanted a text")
+            if category_id in names:
+                raise ValueError(
+                    f"the id {category_id} is of {names[category_id]!r} and of {name!r}; give each its own"
+                )
+            if name in names.values():
+                raise ValueError(f"the name {name!r} stands twice; give both rows one id, or two names")
+        except ValueError as error:
+            raise SourceError(f"{file}, categories[{i}]: {error}") from error
+        names[category_id] = name
+    return names
+
+
+def _member(row: object, key: str) -> object:
+    """row[key]. Raises ValueError where row is no object or lacks it."""
+    if not isinstance(row, dict):
+        raise ValueError(f"{str(row)[:40]!r} stands where an object with {key} should")
+    if key not in row:
+        raise ValueError(f"{key} is not there")
+    return row[key]
+
+
+def _unique_ids(rows: list) -> Iterator[str]:
+    """The ids of rows, in order; a row without one, or whose id stood before, gets one by its place."""
+    given = [_own_id(row) for row in rows]
+    taken, seen = set(given), set()
+    for i, own in enumerate(given):
+        if own == "" or own in seen:
+            own = f"row {i}"
+            while own in taken:
+                own += "'"
+        seen.add(own)
+        yield own
+
+
+def _own_id(row: object) -> str:
+    try:
+        return text_id(row.get("id")) if isinstance(row, dict) else ""
+    except ValueError:
+        return ""
 
 
 def instances_json(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sources.part import Fault, Part, SourceError
+from sources.tables import lines
 
 
 def read_part(root: Path, part, threads: int = 1) -> Part:
@@ -24,11 +25,11 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
         if not address or not caption:
             faults.append(Fault(image_id, "bad_row", f"{file}, line {row + 1}: wanted caption, tab, address"))
             continue
-        code = address.encode()
+        code = address.encode(errors="surrogateescape")
         names = {"row": row, "crc32": zlib.crc32(code), "md5": hashlib.md5(code, usedforsecurity=False).hexdigest()}
         try:
             name = part.file_name.format(**names)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
             raise SourceError(f"ingest: file_name {part.file_name!r} is no pattern of {', '.join(names)}") from error
         images[image_id] = (str(PurePosixPath(part.images) / name), None, None)
     if not images:
@@ -43,10 +44,6 @@ def _captions(file: Path) -> Iterator[dict]:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    try:
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            for row, line in enumerate(lines):
-                caption, _, address = line.rstrip("\n").partition("\t")
-                yield row, caption.strip(), address.strip()
-    except OSError as error:
-        raise SourceError(f"{file}: {error.strerror}; set ingest's captions to the TSV of the data set") from error
+    for number, line in lines(file):
+        caption, _, address = line.rstrip("\r\n").partition("\t")
+        yield number - 1, caption.strip(), "" if "\t" in address else address.strip()

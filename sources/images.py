@@ -1,19 +1,39 @@
-"""Pictures of a data set: found inside its folder only, read whole or refused with the reason."""
+"""Pictures of a data set: regular files inside its folder, of a few formats, read whole or refused with the reason.
+
+A picture's bytes are read once; their digest and its pixels are of the same bytes.
+"""
 
 import hashlib
+import io
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from structures.errors import UserError
+from structures.errors import UserError, one_line
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run other programs, or are seldom pictures
+MAX_PIXELS = 64_000_000  # of a picture, unless the caller says otherwise; decoding takes up to 10 bytes of each
+MAX_BYTES = 1 << 29  # of a picture's file: 64 million pixels of four channels of 16 bits
+_TURNED = {  # by EXIF's orientation: what brings a picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262  # tags of EXIF and TIFF
 
 
 class ImageError(UserError):
     """A picture that can't be used. reason: one short name a kind of fault."""
 
     def __init__(self, reason: str, detail: str):
-        super().__init__(detail)
+        super().__init__(one_line(detail))
         self.reason = reason
 
     def __reduce__(self):  # so that a worker process can hand it over
@@ -22,48 +42,126 @@ class ImageError(UserError):
 
 def resolve(root: Path, path: str) -> Path:
     """The file of a picture. Raises ImageError where the path, links followed, leaves the data set's folder."""
-    base = root.resolve()
-    file = (base / path).resolve()
+    try:
+        base = root.resolve()
+        file = (base / path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL in the name
+        raise ImageError("bad_path", f"{path} can't be the path of a picture: {error}") from error
     if not file.is_relative_to(base):
         raise ImageError("outside_root", f"{path} leads out of {root}; keep pictures inside the data set's folder")
     return file
 
 
-def read_image(root: Path, path: str) -> np.ndarray:
-    """A picture of a data set, as decode_image gives it. Raises ImageError where it leaves the folder, too."""
-    return decode_image(resolve(root, path))
+def read_image(root: Path, path: str, sha256: str) -> np.ndarray:
+    """A picture of a data set, as decode_image gives it, whose file is still what the table `images` says.
 
-
-def decode_image(file: Path) -> np.ndarray:
-    """A picture of any kind as height x width x 3 uint8 RGB: turned as its EXIF orientation says, grey, palette and
-    CMYK converted, what is transparent laid on white, 16 bits a channel scaled to 8.
-
-    Raises ImageError where it is missing, no picture or cut short.
+    Raises ImageError where it is not, or leaves the folder, too.
     """
+    file = resolve(root, path)
+    content = _content(file)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ImageError(
+            "changed_image",
+            f"{file} is not the picture that ingest read: put it back, or run `snakemake --cores all -R ingest`",
+        )
+    return _decoded(content, file, None)
+
+
+def decode_image(file: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A picture of one of FORMATS as height x width x 3 uint8 RGB: turned as its EXIF orientation says, grey, palette
+    and CMYK converted, what is transparent laid on white, 16 bits a channel scaled to 8; of several frames the first.
+
+    Raises ImageError where it is missing, no regular file, no such picture, cut short, of more pixels than max_pixels, or
+    of numbers whose range it does not say.
+    """
+    return _decoded(_content(file), file, max_pixels)
+
+
+def decode_mask(file: Path) -> np.ndarray:
+    """The pixels of a PNG that are not zero, height x width bool. Raises ImageError as decode_image does."""
+    return _decoded(_content(file), file, MAX_PIXELS, formats=("PNG",), convert=_not_zero)
+
+
+def inspect_image(task: tuple[Path, str, int]) -> tuple[int, int, str] | ImageError:
+    """(width, height, sha256) of the picture at (root, path, max_pixels), decoded once to see that it is whole; or its
+    fault."""
+    root, path, max_pixels = task
     try:
-        with Image.open(file) as image:
-            return np.array(_as_rgb(ImageOps.exif_transpose(image)))
-    except FileNotFoundError:
+        file = resolve(root, path)
+        content = _content(file)
+        pixels = _decoded(content, file, max_pixels)
+    except ImageError as error:
+        return error
+    return pixels.shape[1], pixels.shape[0], hashlib.sha256(content).hexdigest()
+
+
+def _content(file: Path) -> bytes:
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("no_regular_file", f"{file} is a folder, a pipe or a device; a picture is a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError("too_large", f"{file} has {status.st_size} bytes, more than {MAX_BYTES}; make it smaller")
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         raise ImageError("missing_image", f"{file} is not there") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError("broken_image", f"{file} can't be read whole: {error}; fetch it again") from error
+    except (OSError, ValueError) as error:
+        raise ImageError("unreadable_image", f"{file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.array(image) // 257).astype(np.uint8))
+def _decoded(
+    content: bytes, file: Path, max_pixels: int | None, formats: tuple = FORMATS, convert: Callable | None = None
+) -> np.ndarray:
+    """convert: what is made of the picture, where it is not RGB."""
+    try:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
+            width, height = image.size
+            if max_pixels is not None and width * height > max_pixels:
+                raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {max_pixels}")
+            image.load()
+            if convert is not None:
+                return convert(image)
+            turned = _TURNED.get(image.getexif().get(_ORIENTATION))
+            rgb = _as_rgb(image, file)
+            return np.array(rgb.transpose(turned) if turned is not None else rgb)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        detail = f"{file}: {error}; make it smaller, or raise the config key ingest.max_pixels"
+        raise ImageError("too_many_pixels", detail) from error
+    except UnidentifiedImageError as error:
+        detail = f"{file} is no picture of the kinds {', '.join(formats)}; convert it, or fetch it again"
+        raise ImageError("unknown_format", detail) from error
+    except Exception as error:  # Pillow raises whatever its parsing meets in a damaged file
+        raise ImageError("broken_image", f"{file} can't be read whole: {error!r}; fetch it again") from error
+
+
+def _not_zero(image: Image.Image) -> np.ndarray:
+    return np.array(image if image.mode in ("1", "L", "I", "I;16") else image.convert("L")) > 0
+
+
+def _as_rgb(image: Image.Image, file: Path) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        image = Image.fromarray(_eight_bits(image, file))
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            "unknown_range",
+            f"{file} holds signed, 32-bit or floating-point numbers, and not which of them is white; save it with 8 or "
+            "16 bits a channel",
+        )
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def inspect_image(task: tuple[Path, str]) -> tuple[int, int, str] | ImageError:
-    """(width, height, sha256) of the picture at (root, path), decoded once to see that it is whole; or its fault."""
-    root, path = task
-    try:
-        pixels = read_image(root, path)
-        digest = hashlib.sha256(resolve(root, path).read_bytes()).hexdigest()
-    except ImageError as error:
-        return error
-    return pixels.shape[1], pixels.shape[0], digest
+def _eight_bits(image: Image.Image, file: Path) -> np.ndarray:
+    """A grey picture of 0..65535, height x width, as uint8."""
+    values = np.array(image)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(_BITS, (16,))[0]
+        if bits != 16:  # Pillow hands 12 bits on as they are: nearly black
+            values = values.astype(np.uint32) * 65535 // (2**bits - 1)
+        if image.tag_v2.get(_PHOTOMETRIC) == 0:  # zero is white
+            values = 65535 - values
+    return (values // 257).astype(np.uint8)

@@ -12,8 +12,11 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 
+from sources.images import ImageError, decode_mask
+from sources.json_files import check_regular
 from sources.openimages_classes import class_names
 from sources.part import Fault, Part, SourceError
+from sources.tables import json_rows
 from structures.masks import encode
 
 BLOCK = "32MB"
@@ -38,9 +41,10 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     counts: dict[str, int] = {}
     if part.labels:
         for frame in _frames(root / part.labels, _LABELS):
-            ids.update(frame.ImageID[_is_present(frame.Confidence)])
+            ids.update(frame.dropna().ImageID[_is_present(frame.Confidence)])
     if part.instances:
         for frame in _frames(root / part.instances, _MASKS):
+            frame = frame.dropna()
             ids.update(frame.ImageID)
             for label, count in frame.LabelName.value_counts().items():
                 if label in names:
@@ -62,7 +66,10 @@ def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
     """The blocks of a CSV file, one after another."""
     try:
         types = {name: "str" if name in _TEXT else "float64" for name in columns}
-        table = dd.read_csv(str(file), usecols=list(columns), dtype=types, blocksize=BLOCK)
+        check_regular(file)
+        table = dd.read_csv(
+            str(file), usecols=list(columns), dtype=types, blocksize=BLOCK, index_col=False, on_bad_lines="error"
+        )
         for block in table.to_delayed():
             yield block.compute(scheduler="synchronous")
     except OSError as error:
@@ -73,12 +80,21 @@ def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
         raise SourceError(f"{file} is not the file it should be, with columns {', '.join(columns)}: {error}") from error
 
 
+def _incomplete(file: Path, frame: pd.DataFrame) -> Iterator[Fault]:
+    """A fault for each row that lacks a cell."""
+    for row in frame[frame.isna().any(axis=1)].to_dict("records"):
+        image_id = row["ImageID"] if isinstance(row["ImageID"], str) else ""
+        yield Fault(image_id, "bad_row", f"{file}: a row lacks a cell: {row}")
+
+
 def _is_present(confidence: pd.Series) -> pd.Series:
     return confidence >= 1.0
 
 
-def _labels(file: Path, names: dict[str, str]) -> Iterator[dict]:
+def _labels(file: Path, names: dict[str, str]) -> Iterator[dict | Fault]:
     for frame in _frames(file, _LABELS):
+        yield from _incomplete(file, frame)
+        frame = frame.dropna()
         frame = frame[_is_present(frame.Confidence) & frame.LabelName.isin(names)]
         for image_id, label in zip(frame.ImageID, frame.LabelName):
             yield {"image_id": image_id, "category": names[label]}
@@ -86,19 +102,23 @@ def _labels(file: Path, names: dict[str, str]) -> Iterator[dict]:
 
 def _judged(file: Path, names: dict[str, str]) -> Iterator[dict]:
     for frame in _frames(file, _LABELS):
+        frame = frame.dropna()
         present = _is_present(frame.Confidence)
         kept = (present | (frame.Confidence == 0)) & frame.LabelName.isin(names)
         for image_id, label, is_present in zip(frame.ImageID[kept], frame.LabelName[kept], present[kept]):
             yield {"image_id": image_id, "category": names[label], "present": bool(is_present)}
 
 
-def _narratives(file: Path) -> Iterator[dict]:
-    try:
-        for frame in pd.read_json(file, lines=True, dtype=False, chunksize=100_000):
-            for row in frame.itertuples():
-                yield {"image_id": str(row.image_id), "caption_id": f"ln_{row.Index}", "text": str(row.caption).strip()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise SourceError(f"{file}: {error}; wanted JSON lines with image_id and caption") from error
+def _narratives(file: Path) -> Iterator[dict | Fault]:
+    for number, (where, row) in enumerate(json_rows(file)):
+        image_id, caption_id, fault = "", f"ln_{number}", row
+        if isinstance(row, dict):
+            image_id, text = str(row.get("image_id", "")), row.get("caption")
+            fault = "" if image_id and isinstance(text, str) and text.strip() else "wanted image_id and a caption"
+        if fault:
+            yield Fault(image_id, "bad_row", f"{file}, {where}: {fault}", caption_id)
+        else:
+            yield {"image_id": image_id, "caption_id": caption_id, "text": text.strip()}
 
 
 def _annotations(
@@ -108,15 +128,23 @@ def _annotations(
         masks = _Masks(root / part.masks)
         with ThreadPoolExecutor(threads) as pool:
             for frame in _frames(root / part.instances, _MASKS):
+                yield from _incomplete(root / part.instances, frame)
+                frame = frame.dropna()
                 frame = frame[frame.LabelName.isin(names)]
                 sized = ((row, size) for row in frame.itertuples() if (size := size_of(row.ImageID)))
                 yield from pool.map(lambda pair: _outlined(masks, *pair, names), sized)
     if part.boxes:
         for frame in _frames(root / part.boxes, _BOXES):
+            yield from _incomplete(root / part.boxes, frame)
+            frame = frame.dropna()
             for row in frame[(frame.IsGroupOf == 1) & frame.LabelName.isin(names)].itertuples():
                 size = size_of(row.ImageID)
                 if size and names[row.LabelName] in outlined:
-                    x, y, w, h = box = _box(row.XMin, row.XMax, row.YMin, row.YMax, size)
+                    box = _box(row.XMin, row.XMax, row.YMin, row.YMax, size)
+                    if isinstance(box, str):
+                        yield Fault(row.ImageID, "bad_box", f"{root / part.boxes}: {box}", row.LabelName)
+                        continue
+                    x, y, w, h = box
                     mask = np.zeros(size, np.uint8)
                     mask[round(y) : round(y + h), round(x) : round(x + w)] = 1
                     key = f"{row.ImageID}_{row.LabelName}_{row.XMin:.6f}_{row.YMin:.6f}_{row.XMax:.6f}_{row.YMax:.6f}"
@@ -139,7 +167,10 @@ class _Masks:
         if PurePosixPath(name).name != name:
             return None
         places = [self.folder, *self._below.get(name[0].lower(), ())]
-        return next((place / name for place in places if (place / name).is_file()), None)
+        try:
+            return next((place / name for place in places if (place / name).is_file()), None)
+        except OSError:  # a name that is too long
+            return None
 
 
 def _outlined(masks: _Masks, row, size: tuple[int, int], names: dict[str, str]) -> dict | Fault:
@@ -147,18 +178,23 @@ def _outlined(masks: _Masks, row, size: tuple[int, int], names: dict[str, str]) 
     file = masks.find(row.MaskPath)
     if file is None:
         return Fault(row.ImageID, "missing_mask", f"{masks.folder / row.MaskPath} is not there", row.BoxID)
-    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        return Fault(row.ImageID, "broken_mask", f"{file} can't be read; unpack it again", row.BoxID)
-    mask = cv2.resize((mask > 0).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+    try:
+        mask = decode_mask(file)
+    except ImageError as error:
+        return Fault(row.ImageID, "broken_mask", f"{error}; unpack it again", row.BoxID)
+    mask = cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
     if not mask.any():
         return Fault(row.ImageID, "empty_mask", f"{file} holds no object", row.BoxID)
     box = _box(row.BoxXMin, row.BoxXMax, row.BoxYMin, row.BoxYMax, size)
+    if isinstance(box, str):
+        return Fault(row.ImageID, "bad_box", box, row.BoxID)
     return _row(row.ImageID, row.MaskPath.removesuffix(".png"), names[row.LabelName], box, mask, False)
 
 
-def _box(x0: float, x1: float, y0: float, y1: float, size: tuple[int, int]) -> list[float]:
-    """xywh in pixels, of shares of the picture."""
+def _box(x0: float, x1: float, y0: float, y1: float, size: tuple[int, int]) -> list[float] | str:
+    """xywh in pixels, of shares of the picture; or what is wrong with them."""
+    if not (0 <= x0 <= x1 <= 1 and 0 <= y0 <= y1 <= 1):
+        return f"a box from {x0}, {y0} to {x1}, {y1} is none in shares of a picture"
     height, width = size
     return [x0 * width, y0 * height, (x1 - x0) * width, (y1 - y0) * height]
 

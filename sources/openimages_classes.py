@@ -1,23 +1,28 @@
 """The classes of Open Images: their names, and the hierarchy in which a cat is an animal."""
 
-import json
 from pathlib import Path
 
-import pandas as pd
-
+from sources.json_files import read_json
 from sources.part import SourceError
+from sources.tables import csv_rows
 
 
 def class_names(file: Path) -> dict[str, str]:
     """{LabelName: DisplayName} of a class-descriptions CSV without header. Raises SourceError naming the file."""
-    try:
-        frame = pd.read_csv(file, header=None, names=["label", "name"], dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(
-            f"{file}: {error}; the classes are class-descriptions-boxable.csv, or "
-            "challenge-2019-classes-description-segmentable.csv for the challenge's 300"
-        ) from error
-    return {label: name for label, name in zip(frame.label, frame.name) if label != "LabelName"}
+    names: dict[str, str] = {}
+    for where, cells in csv_rows(file, ","):
+        if isinstance(cells, str) or len(cells) != 2 or not all(cells):
+            raise SourceError(
+                f"{file}, {where}: {cells}, wanted two cells, a label and its name; the classes are "
+                "class-descriptions-boxable.csv, or challenge-2019-classes-description-segmentable.csv for the challenge's 300"
+            )
+        label, name = cells
+        if names.setdefault(label, name) != name:
+            raise SourceError(f"{file}, {where}: {label} is {names[label]!r} before, and {name!r} here")
+    names.pop("LabelName", None)
+    if not names:
+        raise SourceError(f"{file} names no class")
+    return names
 
 
 def read_hierarchy(file: Path, classes: Path) -> dict[str, tuple[str, ...]]:
@@ -39,8 +44,8 @@ def read_hierarchy(file: Path, classes: Path) -> dict[str, tuple[str, ...]]:
             walk(child, above)
 
     try:
-        walk(json.loads(file.read_text(encoding="utf-8")), ())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        walk(read_json(file, "name the hierarchy of the data set"), ())
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(
             f"{file} is no class hierarchy: {error!r}; wanted JSON with LabelName and Subcategory, nested"
         ) from error

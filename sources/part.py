@@ -4,11 +4,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from structures.errors import UserError
+from structures.errors import UserError, one_line
 
 
 class SourceError(UserError):
     """A data set's file that is missing or not what it should be."""
+
+    def __init__(self, text: str):
+        super().__init__(one_line(text))
+
+
+MAX_CAPTION = 10_000  # characters; the longest of Localized Narratives have some 2,000
+MAX_NAME = 200  # characters of a category's name
+MAX_ID = 1000  # characters of an image's id, which may be its path
+_MOST = {"text": MAX_CAPTION, "category": MAX_NAME}  # of a column; of the others MAX_ID
 
 
 class Fault(NamedTuple):
@@ -18,6 +27,23 @@ class Fault(NamedTuple):
     reason: str
     detail: str
     key: str = ""
+
+
+def text_fault(row: dict) -> Fault | None:
+    """What is wrong with the texts of a row that a reader hands over: one that is too long, or no Unicode (bytes of another
+    encoding, a half of a pair in JSON)."""
+    for column, value in row.items():
+        if not isinstance(value, str):
+            continue
+        most, fault = _MOST.get(column, MAX_ID), None
+        if len(value) > most:
+            fault = "long_text", f"{column} has {len(value)} characters, more than {most}: {value[:60]}…"
+        elif not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            fault = "no_unicode", f"{column} is no text in UTF-8: {value}; save the file as UTF-8"
+        if fault:
+            image_id, key = (str(row.get(name, ""))[:MAX_ID] for name in ("image_id", "caption_id"))
+            return Fault(image_id, *fault, key)
+    return None
 
 
 def _nothing(size_of: Callable) -> tuple:

@@ -1,10 +1,16 @@
 """The vocabulary: base and novel category names, open ones, their synonyms, and words that only look like a name."""
 
+import difflib
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from structures.errors import UserError
+from sources.json_files import read_json
+from sources.part import MAX_NAME, SourceError
+from structures.errors import UserError, one_line
+
+_SHOWN = 5  # faults of a vocabulary file
 
 
 class VocabularyError(UserError):
@@ -51,33 +57,60 @@ class Vocabulary:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
-_LISTS = ("novel", "ignore", "heads", "verbs", "adjectives", "open")
+_LISTS = ("base", "novel", "ignore", "heads", "verbs", "adjectives", "open")
+_NOTES = ("dataset", "source", "comment")  # for people
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a JSON object of Vocabulary's fields; all but "base" may be left out.
+    """Read a JSON object of Vocabulary's fields; all but "base" may be left out. It may say dataset, source and comment.
 
     Raises VocabularyError naming the file and the entry.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        base = tuple(content["base"])
+        content = read_json(path, "point the config key vocabulary at a JSON file of names")
+    except SourceError as error:
+        raise VocabularyError(f"no vocabulary file: {error}") from error
+    if not isinstance(content, dict) or "base" not in content:
+        raise VocabularyError(f"{path} is no vocabulary file: wanted a JSON object with a list 'base'")
+    faults = [_unknown(key) for key in content if key not in (*_LISTS, "synonyms", *_NOTES)]
+    faults += [fault for name in _LISTS for fault in _list_faults(content.get(name), repr(name))]
+    synonyms = content.get("synonyms") or {}
+    if isinstance(synonyms, dict):
+        faults += [fault for name, words in synonyms.items() for fault in _list_faults(words, f"synonyms of {name!r}")]
+    else:
+        faults.append('\'synonyms\' is no object of lists, as {"dog": ["puppy"]}')
+    if not faults:
         lists = {name: tuple(content.get(name) or ()) for name in _LISTS}
-        synonyms = {name: tuple(words) for name, words in (content.get("synonyms") or {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise VocabularyError(
-            f"{path} is no vocabulary file: {error!r}; wanted a JSON object with a list 'base'"
-        ) from error
-    names = base + lists["novel"] + lists["open"]
-    known = set(names)
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(known) < len(names) else []
-    faults = [f"{name!r} stands twice" for name in twice]
-    faults += [f"synonyms of {name!r}, which is no category" for name in synonyms if name not in known]
-    texts = (*base, *(text for texts in lists.values() for text in texts))
-    faults += [f"{name!r} is no text" for name in texts if not isinstance(name, str) or not name.strip()]
-    if faults or not names:
-        raise VocabularyError(f"{path}: {'; '.join(faults) or 'no category'}")
-    return Vocabulary(base=base, synonyms=synonyms, **lists)
+        names = lists["base"] + lists["novel"] + lists["open"]
+        faults += [f"{name!r} stands twice" for name, count in Counter(names).items() if count > 1]
+        known = set(names)
+        faults += [f"synonyms of {name!r}, which is no category" for name in synonyms if name not in known]
+        if not faults and names:
+            return Vocabulary(synonyms={name: tuple(words) for name, words in synonyms.items()}, **lists)
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    raise VocabularyError(one_line(f"{path}: {'; '.join(faults[:_SHOWN]) or 'no category'}") + more)
+
+
+def _unknown(key: str) -> str:
+    near = difflib.get_close_matches(key, (*_LISTS, "synonyms", *_NOTES), 1)
+    return f"unknown key {key!r}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _list_faults(words: object, name: str) -> list[str]:
+    """What is wrong with a list of names; nothing where there is none."""
+    if words is None:
+        return []
+    if not isinstance(words, list):
+        return [f'{name} is {str(words)[:60]!r}, wanted a list, as ["dog", "cup"]']
+    faults = []
+    for word in words:
+        if not isinstance(word, str) or not word.strip():
+            faults.append(f"{name} holds {str(word)[:60]!r}, which is no text")
+        elif len(word) > MAX_NAME:
+            faults.append(f"{name} holds a name of {len(word)} letters, more than {MAX_NAME}")
+        elif not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            faults.append(f"{name} holds {word!r}, which is no text in Unicode")
+    return faults
 
 
 def counted_vocabulary(counts: dict[str, int], base: int, novel: int) -> Vocabulary:

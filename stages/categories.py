@@ -6,6 +6,7 @@ import logging
 from pipeline.stage import Input, Stage
 
 log = logging.getLogger("cap2mask")
+_SHOWN = 10  # words that can't be found
 STAGE = Stage(
     name="categories",
     reads=(
@@ -41,6 +42,7 @@ def run(job) -> None:
         name: words for name, words in (vocabulary.synonyms or {}).items() if vocabulary.group(name) in p.synonyms
     }
     vocabulary = replace(vocabulary, synonyms=synonyms)
+    _tell_unfound(vocabulary)
     if "wordnet" in job.files:
         vocabulary = replace(vocabulary, open=_named(job, vocabulary))
     if not vocabulary.names:
@@ -50,6 +52,18 @@ def run(job) -> None:
         )
     with job.file("categories/all.json") as draft:
         draft.write_text(vocabulary.to_json(), encoding="utf-8")
+
+
+def _tell_unfound(vocabulary) -> None:
+    """Say which words of the vocabulary no caption leads to."""
+    from models.grounding.nouns import NounFinder
+    from structures.errors import one_line
+
+    unfound = NounFinder(**vocabulary.finder()).never_found()
+    for category, word, why in unfound[:_SHOWN]:
+        log.warning("%s", one_line(f"no caption leads to {category!r} by {word!r}: {why}"))
+    if len(unfound) > _SHOWN:
+        log.warning("and %d more words of the vocabulary", len(unfound) - _SHOWN)
 
 
 def _named(job, vocabulary) -> tuple[str, ...]:

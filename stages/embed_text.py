@@ -19,6 +19,7 @@ STAGE = Stage(
     ),
     writes=("embeddings", "background_embedding", "word_embeddings"),
     shares=("text_embedder",),
+    runtime=240,
 )
 
 

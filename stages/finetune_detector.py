@@ -39,7 +39,7 @@ def run(job) -> None:
     p = job.params
     rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base" or p.keep_novel]
     base = {row["category"] for row in rows if row["group"] == "base"}
-    paths = job.image_paths("train")
+    paths = job.picture_files("train")
     annotations = list(learnable_annotations(job.rows("annotations"), paths, base))
     if not annotations:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")

@@ -20,7 +20,7 @@ def run(job) -> None:
     from contextlib import ExitStack
 
     from pipeline.spill import Spill
-    from sources.part import Fault, SourceError
+    from sources.part import Fault, SourceError, text_fault
     from sources.readers import load_reader
     from structures.progress import progress
 
@@ -36,7 +36,12 @@ def run(job) -> None:
         if twice:
             raise SourceError(f"image id {min(twice)} is in two parts of the data set; ids must be unique in it")
         split = "val" if name == "val" else "train"
-        listed |= {image_id: (split, *row) for image_id, row in part.images.items()}
+        for image_id, row in part.images.items():
+            fault = text_fault({"image_id": image_id, "path": row[0]})
+            if fault:
+                job.reject(*fault)
+            else:
+                listed[image_id] = (split, *row)
     _hold_out(listed, parts, job.params.holdout)
     images = _inspect(job, listed)
     order = sorted(images)
@@ -51,8 +56,9 @@ def run(job) -> None:
         captions, annotations, labels, judged = (stack.enter_context(Spill(job, table)) for table in tables)
 
         def note(spill: Spill, row) -> None:
-            if isinstance(row, Fault):
-                job.reject(*row)
+            fault = row if isinstance(row, Fault) else text_fault(row)
+            if fault:
+                job.reject(*fault)
             elif row["image_id"] in shard_of:
                 spill.add(shard_of[row["image_id"]], row)
 
@@ -102,7 +108,7 @@ def _inspect(job, listed: dict) -> dict[str, dict]:
     from structures.progress import progress
 
     order = sorted(listed)
-    tasks = [(job.root, listed[image_id][1]) for image_id in order]
+    tasks = [(job.root, listed[image_id][1], job.params.max_pixels) for image_id in order]
     images, missing = {}, []
     with ProcessPoolExecutor(job.threads) as pool:
         inspected = pool.map(inspect_image, tasks, chunksize=32)

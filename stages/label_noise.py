@@ -30,12 +30,16 @@ def run(job) -> None:
     model.load_state_dict(tensors)
     model.to(job.device, memory_format=torch.channels_last).eval()
     pictures = job.pictures(
-        job.by_image(
-            "student_labels",
-            columns={
-                "student_labels": ["image_id", "category", "instance", "source", "box", "weight", "segmentation"],
-                "images": ["image_id", "path"],
-            },
+        _known(
+            job,
+            job.by_image(
+                "student_labels",
+                columns={
+                    "student_labels": ["image_id", "category", "instance", "source", "box", "weight", "segmentation"],
+                    "images": ["image_id", "path", "sha256"],
+                },
+            ),
+            numbers,
         ),
         lambda picture, image, labels: detection_target(picture, [], numbers, labels),
         description="noise of the labels",
@@ -54,6 +58,20 @@ def run(job) -> None:
             for row, label_noise, label_alpha, variance in zip(labels, noise.tolist(), alpha.tolist(), variances):
                 key = {name: row[name] for name in ("image_id", "category", "instance", "source")}
                 writer.add(**key, noise=label_noise, alpha=label_alpha, variance=variance, side=side)
+
+
+def _known(job, labels_of_images, numbers: dict[str, int]):
+    """(image, its labels) without those of a name that only labels of no weight have, so that the student never met it:
+    ordinary rejects."""
+    for image, labels in labels_of_images:
+        known = [row for row in labels if row["category"] in numbers]
+        for row in labels:
+            if row["category"] not in numbers:
+                detail = f"no label of {row['category']!r} has weight, so that the student learned nothing of the name"
+                key = (row["category"], row["instance"], row["source"])
+                job.reject(image["image_id"], "name_not_learned", detail, *key, counted=False)
+        if known:
+            yield image, known
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def run(job) -> None:
     from sources.vocabulary import read_vocabulary
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    train = job.image_paths("train").keys()
+    train = job.picture_files("train").keys()
     with job.writer("nouns") as writer:
         if job.params.source == "labels":
             for row in _labelled(job, set(vocabulary.names), train):

@@ -51,8 +51,8 @@ def run(job) -> None:
     model.set_vocabulary(text_vectors(rows, job.device))
 
     def load(row: tuple) -> tuple:
-        path, words = row
-        return uint8_tensor(read_image(job.root, path)), {"words": torch.tensor(words)}
+        file, words = row
+        return uint8_tensor(read_image(job.root, *file)), {"words": torch.tensor(words)}
 
     loader = StepLoader(Rows(data, load), **job.batching())
     curve = train_detector(model, loader, **job.schedule(), description="learning from captions")
@@ -61,7 +61,7 @@ def run(job) -> None:
 
 
 def _all_words(job) -> tuple[list[dict], list[tuple]]:
-    """The rows of word_embeddings, and (path, indices into them) of every caption of a training picture."""
+    """The rows of word_embeddings, and (file, indices into them) of every caption of a training picture."""
     from models.xpm.caption_grounding import caption_words
     from structures.errors import UserError
 
@@ -72,21 +72,21 @@ def _all_words(job) -> tuple[list[dict], list[tuple]]:
             "train_teacher or train_student; otherwise set pretrain_captions.words to vocabulary"
         )
     number = {row["word"]: i for i, row in enumerate(rows)}
-    paths = job.image_paths("train")
+    paths = job.picture_files("train")
     captions = (row for row in job.rows("captions", ["image_id", "text"]) if row["image_id"] in paths)
     data = [(paths[row["image_id"]], [number[word] for word in caption_words(row["text"])]) for row in captions]
     return rows, [row for row in data if row[1]]
 
 
 def _names(job) -> tuple[list[dict], list[tuple]]:
-    """The rows of embeddings, and (path, indices into them) of every training picture whose captions name any."""
+    """The rows of embeddings, and (file, indices into them) of every training picture whose captions name any."""
     rows = job.table("embeddings").to_pylist()
     number = {row["category"]: i for i, row in enumerate(rows)}
-    paths, data = job.image_paths("train"), []
+    paths, data = job.picture_files("train"), []
     for image, nouns in job.by_image("nouns", columns={"nouns": ["image_id", "category"]}):
         words = sorted({number[row["category"]] for row in nouns if row["category"] in number})
         if image["image_id"] in paths and words:
-            data.append((image["path"], words))
+            data.append((paths[image["image_id"]], words))
     return rows, data
 
 

@@ -42,7 +42,6 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
 
     from evaluation import drawing
     from models.grounding.maps import activation_maps
-    from sources.images import read_image
     from structures.masks import decode
 
     p = job.params
@@ -58,7 +57,7 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
         if row["image_id"] in chosen:
             masks.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
     for i, image_id in enumerate(chosen):
-        image = read_image(job.root, images[image_id]["path"])
+        image = _picture(job, images[image_id])
         of_image = proposals.get(image_id, np.zeros((0, 4)))
         rows = []
         for pair in pairs[image_id]:
@@ -82,7 +81,6 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
 def _draw_noise(job, images: dict, truth: dict) -> None:
     """The most and the least reliable labels of the student, with the noise that it sees in them (XPM, Fig. 3)."""
     from evaluation import drawing
-    from sources.images import read_image
     from structures.masks import decode
 
     key = ("image_id", "category", "instance", "source")
@@ -96,7 +94,7 @@ def _draw_noise(job, images: dict, truth: dict) -> None:
     rows = []
     for row in chosen:
         label = labels[tuple(row[name] for name in key)]
-        image = read_image(job.root, images[row["image_id"]]["path"])
+        image = _picture(job, images[row["image_id"]])
         noise = row["variance"].astype("float32").reshape(row["side"], row["side"]) / highest
         title = f"{row['category']} ({row['source']}), alpha {row['alpha']:.2f}"
         panels = [
@@ -115,7 +113,6 @@ def _draw_noise(job, images: dict, truth: dict) -> None:
 def _draw_detections(job, images: dict, truth: dict) -> None:
     """One sheet of validation images: the picture, what each detector finds, the truth where it is known."""
     from evaluation import drawing
-    from sources.images import read_image
     from structures.masks import decode
 
     detections: dict[tuple[str, str], list[dict]] = {}
@@ -125,7 +122,7 @@ def _draw_detections(job, images: dict, truth: dict) -> None:
     rows = []
     val = sorted(image_id for image_id, row in images.items() if row["split"] == "val")
     for image_id in _evenly_spread(val, job.params.scenes):
-        image = read_image(job.root, images[image_id]["path"])
+        image = _picture(job, images[image_id])
         panels = [(image, image_id)]
         for detector in job.parts("detections"):
             clearest = _clearest(detections.get((detector, image_id), []))
@@ -140,6 +137,12 @@ def _draw_detections(job, images: dict, truth: dict) -> None:
     pairs = [left + right for left, right in zip(rows[:half], rows[half:] + [[]] * (len(rows) % 2))]
     if pairs:
         _save(job, "val", pairs, "validation scenes: picture, detections, truth")
+
+
+def _picture(job, image: dict):
+    from sources.images import read_image
+
+    return read_image(job.root, image["path"], image["sha256"])
 
 
 def _save(job, name: str, rows: list, caption: str) -> None:

@@ -54,7 +54,8 @@ def run(job) -> None:
         model.set_background(background)
     model.to(job.device).train()
     model.set_vocabulary(text)
-    data = [(labels.images[image_id][0], annotations[image_id]) for image_id in sorted(annotations)]
+    files = job.picture_files("train")
+    data = [(files[image_id], annotations[image_id]) for image_id in sorted(annotations)]
     batches = detection_batches(job.root, data, [row["category"] for row in rows], **job.batching())
     curve = train_detector(model, batches, **job.schedule(), description="training the detector")
     job.save_checkpoint(model.state_dict(), {"detector": settings})

@@ -35,7 +35,7 @@ def run(job) -> None:
     from training.targets import detection_batches
 
     p = job.params
-    paths = job.image_paths("train")
+    paths = job.picture_files("train")
     columns = ["image_id", "category", "source", "box", "weight", "segmentation"]
     labels = group_by_image(
         row for row in job.rows("student_labels", columns) if row["weight"] > 0 and row["image_id"] in paths
@@ -57,6 +57,8 @@ def run(job) -> None:
     if "resume" in job.files:
         tensors, settings_of_student = read_safetensors(job.files["resume"])
         _check_vocabulary(settings_of_student.get("names", []), names, job.files["resume"])
+        _check_network(settings_of_student["detector"], settings["detector"], job.files["resume"])
+        tensors.pop("least_noise", None)  # of all that it was trained on; eta is the least of its own steps alone
     settings["detector"] |= {"background_weight": p.background_weight}
     supervision = settings["supervision"]
     self_trained = p.strategy in SELF_TRAINED
@@ -119,6 +121,19 @@ def _check_vocabulary(before: list[str], now: list[str], path) -> None:
         raise UserError(
             f"{path} is a student of another vocabulary ({difference or 'the names in another order'}); "
             "go on with the vocabulary it had, or empty train_student.resume to start from the teacher"
+        )
+
+
+def _check_network(before: dict, now: dict, path) -> None:
+    """Refuse a student whose weights would be taken for something else, or passed over."""
+    from structures.errors import UserError
+
+    names = ("backbone", "dimension", "similarity", "temperature", "background", "prior")
+    different = [f"{name} {before.get(name)}, not {now[name]}" for name in names if before.get(name) != now[name]]
+    if different:
+        raise UserError(
+            f"{path} is a student of another network than this run's teacher ({'; '.join(different)}); name one of the "
+            "same teacher_network, or empty train_student.resume to start from the teacher"
         )
 
 

@@ -39,7 +39,7 @@ def run(job) -> None:
 
     p, network = job.params, job.shared.teacher_network
     rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base"]
-    categories, paths = [row["category"] for row in rows], job.image_paths("train")
+    categories, paths = [row["category"] for row in rows], job.picture_files("train")
     annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(categories)))
     if not annotations:
         raise UserError(

@@ -22,6 +22,7 @@ def run(job) -> None:
     from models.proposals.wspn import WSPN, wspn_loss
     from sources.images import read_image
     from sources.vocabulary import read_vocabulary
+    from structures.errors import UserError
     from structures.pictures import float_on, uint8_tensor
     from training.loader import Rows, StepLoader
     from training.loop import make_optimizer, step_generator, train, warmup_cosine
@@ -31,7 +32,7 @@ def run(job) -> None:
     named: dict[str, set[str]] = {}
     for row in job.rows("nouns", ["image_id", "category"]):
         named.setdefault(row["image_id"], set()).add(row["category"])
-    paths = job.image_paths("train")
+    paths = job.picture_files("train")
     data = [
         (
             paths[row["image_id"]],
@@ -42,9 +43,15 @@ def run(job) -> None:
         if named.get(row["image_id"], set()) & set(base)
     ]
 
+    if not data:
+        raise UserError(
+            "no training picture with a proposal is said to hold a base category, so there is nothing to learn from: give "
+            "the vocabulary base names that captions use, or set propose.by to selective_search"
+        )
+
     def load(row):
-        path, boxes, labels = row
-        return uint8_tensor(read_image(job.root, path)), boxes, labels
+        file, boxes, labels = row
+        return uint8_tensor(read_image(job.root, *file)), boxes, labels
 
     torch.manual_seed(job.seed)
     weights = read_backbone_weights(job.files.get("weights"))

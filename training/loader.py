@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from structures.errors import UserError
 from training.processes import batch_share, get_rank, get_world_size
 
 
@@ -39,7 +40,7 @@ class _Steps(Sampler):
 
 class StepLoader:
     """loader(step) gives this process's share of a step's batch, a list of the dataset's items; steps must be asked for
-    one after another.
+    one after another. A UserError of an item is raised here.
 
     Every epoch is a new permutation of the data set. With accumulate > 1 the share comes in so many equal parts, one a
     call. Raises UserError where the batch can't be split evenly.
@@ -70,7 +71,11 @@ class StepLoader:
                 generator=torch.Generator(),  # of its own, or starting it would draw from the step's random numbers
             )
             self._iterator = iter(loader)
-        return next(self._iterator)
+        items = next(self._iterator)
+        for item in items:
+            if isinstance(item, UserError):
+                raise item
+        return items
 
 
 class Rows(Dataset):
@@ -83,4 +88,7 @@ class Rows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int):
-        return self.load(self.rows[index])
+        try:
+            return self.load(self.rows[index])
+        except UserError as error:  # a worker process would wrap it in its traceback
+            return error

@@ -8,7 +8,6 @@ and ends in the same bytes as one that was not.
 import csv
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from structures.errors import UserError
 from structures.progress import progress
+from training.checkpoint import read_checkpoint, save_checkpoint
 from training.processes import is_main_process, reduce_dict
 
 log = logging.getLogger("cap2mask")
@@ -44,7 +44,9 @@ def autocast(device: str, precision: str):
     kind = device.split(":")[0]
     if precision == "auto":
         native = (
-            torch.cuda.is_bf16_supported() if kind == "cuda" else torch.cpu.get_capabilities().get("avx512_bf16", False)
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if kind == "cuda"
+            else torch.cpu.get_capabilities().get("avx512_bf16", False)
         )
         precision = "bf16" if native else "fp32"
     return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16")
@@ -150,7 +152,8 @@ def train(
                 bar.set_postfix({row["name"]: f"{row['value']:.3f}" for row in rows}, refresh=False)
                 shown = time.monotonic()
         if saved and is_main_process():
-            _save(checkpoint, network, optimizer, step + 1, curve, record.sums)
+            state = {"module": network.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint, state | {"step": step + 1, "curve": curve, "sums": record.sums})
     return curve
 
 
@@ -193,10 +196,10 @@ class _Record:
 
 
 def _resume(checkpoint: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list, dict]:
-    """Load a checkpoint where there is one: the step to go on with, the curve, and the sums that it goes on from."""
-    if not checkpoint.exists():
+    """Load a checkpoint where there is a whole one: the step to go on with, the curve, and the sums that it goes on from."""
+    state = read_checkpoint(checkpoint)
+    if state is None:
         return 0, [], {}
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["curve"], state["sums"]
@@ -216,23 +219,3 @@ class _LiveCurve:
     def add(self, rows: list[dict]) -> None:
         with self._path.open("a", newline="") as file:
             csv.DictWriter(file, ("step", "name", "value")).writerows(rows)
-
-
-def _save(
-    path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, curve: list[dict], sums: dict
-) -> None:
-    """Keep the state after `step` steps, at once or not at all; no tensor of it on a GPU, so that any device can go on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(_on_cpu(state) | {"step": step, "curve": curve, "sums": sums}, draft)
-    os.replace(draft, path)
-
-
-def _on_cpu(state):
-    """A state of dicts, lists and tensors with all tensors on the processor."""
-    if isinstance(state, torch.Tensor):
-        return state.cpu()
-    if isinstance(state, dict):
-        return {key: _on_cpu(value) for key, value in state.items()}
-    return [_on_cpu(value) for value in state] if isinstance(state, list) else state

@@ -1,6 +1,7 @@
 """Several processes that train together, one a GPU: which of them this is, and what they agree on (torch.distributed).
 
-torchrun starts the processes. Whoever only asks who this process is loads no torch.
+torchrun starts the processes. Whoever only asks who this process is loads no torch. What others' launchers say in the
+environment (RANK, WORLD_SIZE in a cluster's job or a shell that torchrun started) is about other processes than these.
 """
 
 import os
@@ -8,15 +9,18 @@ import sys
 
 from structures.errors import UserError
 
+LAUNCHED = "CAP2MASK_LAUNCHED"  # in the environment of the processes that launch starts
+_OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "NODE_RANK", "PET_", "TORCHELASTIC_")
+
 
 def get_rank() -> int:
-    """The number of this process, from 0 on, as torchrun says in the environment."""
-    return int(os.environ.get("RANK", 0))
+    """The number of this process, from 0 on, as the torchrun that launch started says in the environment."""
+    return int(os.environ.get("RANK", 0)) if LAUNCHED in os.environ else 0
 
 
 def get_world_size() -> int:
     """How many processes train together; 1 for a process alone."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return int(os.environ.get("WORLD_SIZE", 1)) if LAUNCHED in os.environ else 1
 
 
 def is_main_process() -> bool:
@@ -27,12 +31,13 @@ def is_main_process() -> bool:
 def launch(processes: int) -> None:
     """Start this very command (python -m MODULE ARGUMENTS) again as so many processes under torchrun, in place of this
     process; return where one is enough or where this is one of them already."""
-    if processes <= 1 or "RANK" in os.environ:
+    if processes <= 1 or LAUNCHED in os.environ:
         return
     module = sys.modules["__main__"].__spec__.name
     torchrun = [sys.executable, "-m", "training.processes", "--standalone", f"--nproc-per-node={processes}"]
     # after "--" torchrun takes no argument for its own: it would read the command's --run as a part of --run-path
-    os.execv(sys.executable, [*torchrun, "--module", "--", module, *sys.argv[1:]])
+    others = {name: value for name, value in os.environ.items() if not name.startswith(_OF_TORCHRUN)}
+    os.execve(sys.executable, [*torchrun, "--module", "--", module, *sys.argv[1:]], others | {LAUNCHED: "1"})
 
 
 def init_process_group(device: str) -> None:

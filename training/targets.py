@@ -51,7 +51,7 @@ def detection_target(
 
 def detection_batches(
     root: Path,
-    data: list[tuple[str, list[dict]]] | list[tuple[str, list[dict], list[dict]]],
+    data: list[tuple],
     categories: list[str],
     *,
     batch: int,
@@ -62,14 +62,14 @@ def detection_batches(
     """batches(step): pictures and targets as detection_target gives them, half of them mirrored by torch's global
     generator.
 
-    data: of each picture its path below root and its annotations, and for a student its pseudo-labels; categories: in
-    the order of their labels; the numbers: as for StepLoader.
+    data: of each picture its file (path below root, sha256) and its annotations, and for a student its pseudo-labels;
+    categories: in the order of their labels; the numbers: as for StepLoader.
     """
     numbers = label_numbers(categories)
 
     def load(row: tuple) -> tuple[Tensor, dict[str, Tensor]]:
-        path, annotations, *pseudo_labels = row
-        return detection_target(read_image(root, path), annotations, numbers, *pseudo_labels)
+        file, annotations, *pseudo_labels = row
+        return detection_target(read_image(root, *file), annotations, numbers, *pseudo_labels)
 
     loader = StepLoader(Rows(data, load), batch=batch, seed=seed, workers=workers, accumulate=accumulate)
     return lambda step: [mirror_at_random(*item) for item in loader(step)]

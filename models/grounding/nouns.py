@@ -21,6 +21,7 @@ def _set(words: str) -> frozenset[str]:
 _NUMBERS = dict(zip(("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), range(1, 11)))
 _NUMBERS |= {"both": 2, "pair": 2, "couple": 2, "dozen": 12}
 _FILLERS = 3
+_DIGITS = 4  # of a number that counts objects in a picture
 _ENDS_COUNT = {"and", "with", "of", "in", "on", "near", "the"}
 
 _COLOURS = _set("red green blue yellow black white brown purple pink gray grey silver gold tan teal beige orange")
@@ -71,6 +72,7 @@ class NounFinder:
         verbs: tuple[str, ...] = (),
         adjectives: tuple[str, ...] = (),
     ):
+        self._categories = categories
         self._phrases: dict[tuple[str, ...], tuple[str | None, bool]] = {}
         engine = inflect.engine()
         for phrase in ignore:
@@ -105,6 +107,21 @@ class NounFinder:
     def phrases(self) -> list[tuple[str, str]]:
         """(phrase, category) of every form that is looked for."""
         return [(" ".join(words), category) for words, (category, _) in self._phrases.items() if category]
+
+    def never_found(self) -> list[tuple[str, str, str]]:
+        """(category, word, why) of every word of a category that no caption can lead to."""
+        unfound = []
+        for category, names in self._categories.items():
+            for name in names:
+                words = _words(name)
+                owner = self._phrases.get(words, (None, False))[0]
+                if not words:
+                    unfound.append((category, name, "it has no letter from a to z and no digit"))
+                elif owner is None:
+                    unfound.append((category, name, "it is to be ignored"))
+                elif owner != category:
+                    unfound.append((category, name, f"it is a word for {owner} first"))
+        return unfound
 
     def find(self, text: str) -> list[Mention]:
         """The mentions in a caption, in order."""
@@ -210,10 +227,11 @@ def _words(phrase: str) -> tuple[str, ...]:
 
 
 def _count(before: list[str]) -> int:
-    """The number before a plural, at most a few words ahead ("two small dogs"), 0 where there is none."""
+    """The number before a plural, at most a few words ahead ("two small dogs"), 0 where there is none, or one beyond what
+    a picture holds."""
     for word in reversed(before):
         if word.isdecimal():
-            return int(word)
+            return int(word) if len(word) <= _DIGITS else 0
         if word in _NUMBERS and word != "one":
             return _NUMBERS[word]
         if word in _ENDS_COUNT:

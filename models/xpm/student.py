@@ -15,6 +15,11 @@ from structures.errors import UserError
 
 PSEUDO_LOSSES = ("cross_modal", "mask")  # L_X and L_M
 STRATEGIES = ("robust", "none", "stochastic_bce", "class_score", "pixel_score", "dropout_entropy")
+_TEACH = {
+    "cross_modal": ("backbone.", "roi_heads.box_head.", "roi_heads.box_predictor.embedding.", "prior."),
+    "mask": ("backbone.", "roi_heads.mask_head.", "roi_heads.mask_predictor.", "prior."),
+}  # the weights that each of PSEUDO_LOSSES teaches, and L_M the noise head, where noise is estimated
+_ESTIMATE_NOISE = ("robust", "stochastic_bce")
 _DROPOUT, _PASSES = 0.3, 8
 
 
@@ -95,6 +100,18 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         )
         self.register_buffer("least_noise", torch.tensor(float("inf")))  # of all average noises seen: Eq. 7's eta
 
+    def freeze(self, parts: list[str]) -> None:
+        """As any detector's. Raises UserError where no weight is left that pseudo-masks would teach: a batch without
+        annotations would have nothing to learn."""
+        super().freeze(parts)
+        estimates_noise = "mask" in self.asked and self.strategy in _ESTIMATE_NOISE
+        taught = tuple(start for name in self.asked for start in _TEACH[name]) + ("noise_head.",) * estimates_noise
+        if not any(weight.requires_grad for name, weight in self.named_parameters() if name.startswith(taught)):
+            raise UserError(
+                f"train_student.frozen holds all that train_student.losses [{', '.join(self.asked)}] would teach; take a "
+                "part out of frozen, or name another loss"
+            )
+
     def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
         """A call in training mode: the detector's LOSSES over annotated pictures, and what pseudo_losses gives over
         pseudo-masks. Every batch has them all, scalars on its device, 0 where it has nothing to say about one or where
@@ -174,7 +191,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
     def mask_loss(self, regions: dict[str, Tensor]) -> Tensor:
         """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5; terms weighted by the labels' weight."""
         logits, masks, weight = regions["mask_logits"], regions["masks"], regions["weight"]
-        if self.strategy in ("robust", "stochastic_bce"):
+        if self.strategy in _ESTIMATE_NOISE:
             return xpm.noisy_mask_loss(logits, regions["variance"], masks, self.samples, self.noise_loss, weight)
         return xpm.mask_loss(logits, masks, weight)
 

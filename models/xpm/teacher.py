@@ -26,6 +26,13 @@ class Teacher(OpenVocabularyMaskRCNN):
             raise ValueError(f"no supervision {supervision!r}: {', '.join(SUPERVISIONS)}")
         self.supervision = supervision
 
+    def freeze(self, parts: list[str]) -> None:
+        """As any detector's; but a learned background, which no caption taught, goes on learning."""
+        super().freeze(parts)
+        for name, weight in self.named_parameters():
+            if name == "roi_heads.box_predictor.background":
+                weight.requires_grad_(True)
+
     def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
         """A call in training mode."""
         losses = super().losses(images, targets)

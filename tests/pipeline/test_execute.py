@@ -62,6 +62,7 @@ def test_a_stage_that_failed_leaves_nobody_waiting(tmp_path):
 def two_gpus(tmp_path, monkeypatch):
     """Two pretended GPUs, and the folder of their locks; afterwards torch is as it was."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
     tf32, threads = torch.backends.cudnn.allow_tf32, torch.get_num_threads()

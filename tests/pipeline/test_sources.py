@@ -20,12 +20,21 @@ NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?k?\b")
 NO_METHOD = {"run", "root", "detectors", "ingest", "tables", "device"}
 # Whose every parameter the published configuration gives, so that no default of the schema hides in it.
 OF_OVIS = (
-    "gradcam", "activation_map", "optimizer", "selective_search", "train_wspn", "propose", "select_boxes", "segment",
-    "pseudo_labels", "text_embedder", "train_detector", "finetune_detector",
+    "vision_language", "gradcam", "activation_map", "optimizer", "training", "selective_search", "train_wspn", "propose",
+    "select_boxes", "segment", "pseudo_labels", "text_embedder", "train_detector", "finetune_detector", "detect",
 )  # fmt: skip
-# How a schedule is divided on a machine, and what only other text embedders read.
-MACHINES = {"train_detector.accumulate", "finetune_detector.accumulate"}
-OF_OTHER_MODELS = {"text_embedder.tokens", "text_embedder.precision", "text_embedder.max_tokens"}
+OF_XPM = (
+    "categories", "nouns", "optimizer", "training", "text_embedder", "teacher_network", "pretrain_captions",
+    "train_teacher", "student_labels", "train_student", "detect",
+)  # fmt: skip
+# How a schedule is divided on a machine or repeats itself, and what only other text embedders read.
+MACHINES = {f"{stage}.accumulate" for stage in ("train_detector", "finetune_detector")} | {"training.deterministic"}
+OF_OTHER_MODELS = {"text_embedder.precision", "text_embedder.max_tokens"}
+OF_THE_WEIGHTS = {f"vision_language.albef.{name}_heads" for name in ("vision", "text")}
+# What differs between XPM's two data sets, and what counts for nothing beside what the configuration gives.
+OF_THE_DATA_SET = {"pretrain_captions.steps", "categories.base", "categories.novel"}
+WITHOUT_EFFECT = {f"train_student.robust.eta_{name}" for name in ("steps", "images")}
+WITHOUT_EFFECT |= {"student_labels.keep_corrupted", "text_embedder.background"}
 
 
 class Value(NamedTuple):
@@ -163,7 +172,7 @@ def parameters_in_effect(config: dict, sections: tuple[str, ...]) -> set[str]:
         if isinstance(value, dict):
             for name, item in value.items():
                 yield from flat(f"{key}.{name}", item, rules.get("properties", {}).get(name, {}))
-        elif not rules.get("neutral") and "changes no" not in rules.get("description", ""):
+        elif not ({"neutral", "file"} & rules.keys() or "changes no" in rules.get("description", "")):
             yield key
 
     properties = schema()["properties"]
@@ -185,7 +194,17 @@ def test_the_published_mask_free_ovis_leaves_no_parameter_to_a_default(under):
     given = keys(yaml.safe_load(overlay.read_text(encoding="utf-8")))
     in_effect = parameters_in_effect(load(CONFIG / f"{under}.yaml", overlay), OF_OVIS)
     assert {"segment.network.points", "train_wspn.hidden", "finetune_detector.keep_novel"} <= in_effect
-    assert in_effect - given == MACHINES | OF_OTHER_MODELS
+    assert in_effect - given == MACHINES | OF_OTHER_MODELS | OF_THE_WEIGHTS
+
+
+@pytest.mark.parametrize("under", ["coco", "openimages"])
+def test_the_published_xpm_leaves_no_parameter_to_a_default(under):
+    overlay = CONFIG / "xpm.yaml"
+    given = keys(yaml.safe_load(overlay.read_text(encoding="utf-8")))
+    in_effect = parameters_in_effect(load(CONFIG / f"{under}.yaml", overlay), OF_XPM)
+    machines = {f"{stage}.accumulate" for stage in ("pretrain_captions", "train_teacher", "train_student")}
+    machines |= {"training.deterministic"}
+    assert in_effect - given == machines | OF_OTHER_MODELS | OF_THE_DATA_SET | WITHOUT_EFFECT
 
 
 @pytest.mark.parametrize("name", ["coco", "openimages"])

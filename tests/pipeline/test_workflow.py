@@ -1,9 +1,13 @@
 """What the Snakefile asks for, and what a declaration that fits nothing is told."""
 
+import json
+import os
 from dataclasses import replace
 
 import pytest
 
+from pipeline.arguments import CONFIG_VARIABLE
+from pipeline.config import ConfigError
 from pipeline.registry import stages
 from pipeline.workflow import Workflow
 from store.fingerprint import ROOT
@@ -31,6 +35,29 @@ def test_a_stage_of_shards_or_detectors_is_asked_for_whole():
     assert flow.of_this_run("segment") == [f"data/runs/mini/manifests/segment/{shard}.json" for shard in (0, 1)]
     detectors = ("train_detector", "train_teacher")
     assert flow.of_this_run("detect") == [f"data/runs/mini/manifests/detect/{name}.json" for name in detectors]
+
+
+def test_a_changed_file_of_the_configuration_is_written_again(tmp_path, monkeypatch):
+    """By whoever it was changed: stages would take it for the configuration."""
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    flow = Workflow(MINIATURE, order(), data=str(tmp_path))
+    flow.export()
+    [file] = (tmp_path / "configs").glob("*/mini.json")
+    whole, status = file.read_text(), file.stat()
+    assert json.loads(whole)["gradcam"]["score"] == "mlm" and os.environ[CONFIG_VARIABLE] == str(file.parent)
+    flow.export()
+    assert file.stat().st_mtime_ns == status.st_mtime_ns, "what is right is left alone"
+    for other in (whole.replace("mlm", "itm"), whole[:100], ""):
+        file.write_text(other)
+        flow.export()
+        assert file.read_text() == whole
+    monkeypatch.undo()
+
+
+def test_a_key_that_stands_twice_in_a_configfile_is_told(tmp_path):
+    (tmp_path / "c.yaml").write_text("seed: 1\nseed: 2\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml, line 2: the key seed"):
+        Workflow(MINIATURE, order(), files=[str(tmp_path / "c.yaml")])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from sources.conceptual_captions import read_part
-from sources.part import SourceError
+from sources.part import SourceError, text_fault
 
 ROWS = [("a very typical bus station", "http://a.example/1.jpg"), ("sierra looked stunning", "http://b.example/2.png")]
 
@@ -41,3 +41,13 @@ def test_names_can_be_made_of_the_address(root):
 def test_a_missing_file_is_named(root):
     with pytest.raises(SourceError, match=r"other\.tsv"):
         read_part(root, part(captions="other.tsv"))
+
+
+def test_bytes_of_another_encoding_are_not_replaced_by_others(root):
+    with (root / "Train_GCC-training.tsv").open("ab") as file:
+        file.write(b"a caf\xe9\thttp://c.example/3.png\n")
+    read = read_part(root, part())
+    assert [fault and fault.reason for fault in map(text_fault, read.captions)] == [None, None, "no_unicode"]
+    assert list(read.images) == ["cc_0", "cc_1", "cc_4"]
+    with pytest.raises(SourceError, match="no pattern"):
+        read_part(root, part(file_name="{row.nothing}"))

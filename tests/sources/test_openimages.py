@@ -141,6 +141,61 @@ def test_localized_narratives_are_captions(root):
         ("f00d", "An ear."),
     ]
     assert len({row["caption_id"] for row in rows}) == 2
-    (root / "narratives.jsonl").write_text("no json\n")
-    with pytest.raises(SourceError, match=r"narratives\.jsonl.*image_id and caption"):
-        list(openimages.read_part(root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})).captions)
+    (root / "narratives.jsonl").write_text("no json\n" + "\n".join([*lines, '{"image_id": "x", "caption": null}']))
+    fault, first, _, last = openimages.read_part(
+        root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})
+    ).captions
+    assert fault.reason == last.reason == "bad_row" and "line 1" in fault.detail and "line 4" in last.detail
+    assert first["text"] == "In this picture we see a cat."
+
+
+def change(root, name, old, new):
+    file = root / getattr(PART, name)
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def annotations(root):
+    return list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("0.25,0.75,0.5,1.0", "0.75,0.25,0.5,1.0", "bad_box"),
+        ("0.25,0.75,0.5,1.0", "0.25,0.75,0.5,1e9", "bad_box"),
+        ("0.25,0.75,0.5,1.0", "-inf,0.75,0.5,1.0", "bad_box"),
+        ("0.25,0.75,0.5,1.0", ",0.75,0.5,1.0", "bad_row"),
+        (",000a,", ",,", "bad_row"),
+        (mask_name("000a", CAT, "1111"), "x" * 300, "missing_mask"),
+        (mask_name("000a", CAT, "1111"), "../x.png", "missing_mask"),
+    ],
+)
+def test_a_bad_row_of_masks_is_a_fault_and_the_others_are_read(root, old, new, reason):
+    change(root, "instances", old, new)
+    rows = annotations(root)
+    assert sorted(row.reason for row in rows if isinstance(row, Fault)) == sorted(["missing_mask", reason])
+    assert len([row for row in rows if isinstance(row, dict)]) == 2
+
+
+def test_a_box_of_a_group_that_is_none_is_a_fault(root):
+    change(root, "boxes", "1,0,0.5,0,0.5,0,0,1", "1,0.5,0,0,0.5,0,0,1")
+    assert [row.reason for row in annotations(root) if isinstance(row, Fault)] == ["missing_mask", "bad_box"]
+
+
+def test_a_mask_that_is_no_png_is_a_fault(root):
+    file = root / "train-masks" / "train-masks-0" / mask_name("000a", CAT, "1111")
+    whole = file.read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2], b"%!PS-Adobe-3.0 EPSF-3.0\n"):
+        file.write_bytes(content)
+        assert [row.reason for row in annotations(root) if isinstance(row, Fault)] == ["broken_mask", "missing_mask"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", f"{CAT},Cat,\n", f"{CAT},Cat, tame\n", f"{CAT}\n", f'{CAT},"Cat\n', f"{CAT},Cat\n{CAT},Dog\n"]
+)
+def test_a_file_of_classes_with_other_columns_is_one_line(root, text):
+    (root / PART.classes).write_text(text)
+    with pytest.raises(SourceError, match=PART.classes):
+        openimages.read_part(root, PART)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -99,6 +100,65 @@ def test_too_many_rejects_fail_the_stage_and_say_where_to_look(small):
     small.config["max_reject_fraction"] = 1.0
     small.write_config()
     assert "nothing new" in small.stage("ingest"), "what was made must not be made again"
+
+
+def rewrite(file, size=(64, 48)):
+    """Other pixels in the place of a picture, as old as it was, and as long where its size is the same."""
+    status = file.stat()
+    Image.new("RGB", size, (200, 30, 30)).save(file)
+    content = file.read_bytes()
+    file.write_bytes(content + bytes(max(0, status.st_size - len(content))))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (200, 120)])
+def test_a_picture_that_changed_after_ingest_is_a_reject_and_the_result_is_not_remembered(small, size):
+    small.config["selective_search"] = {"quick": {"base_k": 20}, "min_side": 4}
+    small.write_config()
+    small.stage("ingest")
+    picture = small.source / "train" / "1.jpg"
+    before = picture.read_bytes()
+    rewrite(picture, size)
+    small.stage("selective_search")
+    assert rejects(small, "selective_search") == {"1": "changed_image"}
+    [detail] = pd.read_parquet(small.run / "selective_search" / "_rejects").detail
+    assert "1.jpg" in detail and "-R ingest" in detail
+    assert list(pd.read_parquet(small.run / "proposals").image_id) == ["2"]
+    picture.write_bytes(before)
+    assert "nothing new" not in small.stage("selective_search")
+    assert list(pd.read_parquet(small.run / "proposals").image_id) == ["1", "2"]
+    assert "nothing new" in small.stage("selective_search")
+
+
+def test_a_picture_that_changed_before_a_training_is_one_line(small):
+    (small.folder / "words.json").write_text(json.dumps({"base": ["cat", "cup"]}))
+    small.config["vocabulary"] = "words.json"
+    small.config["selective_search"] = {"quick": {"base_k": 20}, "min_side": 4}
+    small.write_config()
+    for stage in ("ingest", "categories", "nouns", "selective_search"):
+        small.stage(stage)
+    rewrite(small.source / "train" / "2.jpg")
+    output = small.stage("train_wspn", check=False)
+    assert "2.jpg is not the picture that ingest read" in output and "Traceback" not in output
+    assert "unexpected" not in output
+
+
+def test_snakemake_notices_pictures_that_changed_or_came(small):
+
+    def reruns() -> bool:
+        return re.search(r"^ingest +1$", small.snakemake("-n", "--until", "ingest"), re.M) is not None
+
+    small.snakemake("--until", "ingest")
+    assert not reruns()
+    rewrite(small.source / "train" / "1.jpg")
+    os.utime(small.source / "train" / "1.jpg")
+    assert reruns()
+    small.snakemake("--until", "ingest")
+    assert not reruns()
+    (small.source / "val" / "below").mkdir()
+    assert not reruns()
+    (small.source / "val" / "below" / "new.jpg").write_bytes(b"")
+    assert reruns()
 
 
 def test_an_annotation_of_an_absent_image_and_an_empty_caption_are_rejects(small):

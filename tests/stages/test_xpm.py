@@ -2,17 +2,20 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from pycocotools import mask as coco_mask
 
-from pipeline.checkpoint import read_safetensors
+from pipeline.checkpoint import read_safetensors, write_safetensors
 from store.blobs import Blobs
+from store.manifest import Manifest
 
 
 def test_the_teacher_labels_every_named_noun_once(miniature):
@@ -160,23 +163,37 @@ def test_the_student_sees_annotations_of_base_categories_alone(miniature):
 def replaced(project, stage, table, keep):
     """A run whose table holds only the rows that `keep` keeps, in the store and in the manifest of its stage."""
     [link] = (project.run / table).glob("*.parquet")
-    blob = link.resolve()
-    before = pq.read_table(blob)
+    before = pq.read_table(link)
     rows = before.filter(pa.array([keep(row) for row in before.to_pylist()]))
     assert 0 < len(rows) < len(before)
+    with replaced_output(project, stage, link.resolve(), lambda draft: pq.write_table(rows, draft), rows=len(rows)):
+        yield
+
+
+@contextmanager
+def replaced_output(project, stage, blob, write, **fields):
+    """A run whose stage left what write(draft) writes in place of a blob, in the store and in its manifest."""
     blobs = Blobs(project.folder / "data")
-    with blobs.draft(".parquet") as draft:
-        pq.write_table(rows, draft)
+    with blobs.draft(blob.suffix) as draft:
+        write(draft)
         digest, size = blobs.keep(draft)
+    with rewritten_manifest(project, stage) as (manifest, write_manifest):
+        outputs = [
+            replace(output, digest=digest, bytes=size, **fields) if output.digest == blob.stem else output
+            for output in manifest.outputs
+        ]
+        assert outputs != manifest.outputs
+        write_manifest(replace(manifest, outputs=outputs))
+        yield
+
+
+@contextmanager
+def rewritten_manifest(project, stage):
+    """(a stage's only manifest, a function that puts another in its place until the block ends)."""
     [path] = (project.run / "manifests" / stage).glob("*.json")
     text = path.read_text()
-    manifest = json.loads(text)
-    for output in manifest["outputs"]:
-        if output["digest"] == blob.stem:
-            output |= {"digest": digest, "bytes": size, "rows": len(rows)}
-    path.write_text(json.dumps(manifest))
     try:
-        yield
+        yield Manifest.from_json(text), lambda manifest: path.write_text(manifest.to_json())
     finally:
         path.write_text(text)
 
@@ -189,6 +206,42 @@ def test_a_student_of_another_vocabulary_is_not_gone_on_with(miniature):
     output = miniature.stage("train_student", "--resume", str(other), "--into", "resumed", check=False)
     assert "another vocabulary" in output and f"it lacks: {names[0]}" in output and "it alone has: unicorn" in output
     assert "Traceback" not in output
+
+
+def test_a_student_of_another_network_is_not_gone_on_with(miniature):
+    """Its learned background would be passed over, and its temperature be another's."""
+    tensors, settings = read_safetensors(miniature.run / "train_student" / "all.safetensors")
+    settings["detector"] |= {"background": "learned", "temperature": 0.5}
+    tensors["roi_heads.box_predictor.background"] = torch.ones(settings["detector"]["dimension"])
+    other = miniature.folder / "network.safetensors"
+    write_safetensors(other, tensors, settings)
+    output = miniature.stage("train_student", "--resume", str(other), "--into", "resumed", check=False)
+    assert "another network" in output and "background learned, not zero" in output and "Traceback" not in output
+    assert "temperature 0.5" in output
+
+
+def test_eta_is_the_least_noise_of_the_steps_that_look_for_it(miniature):
+    """Not the least that a student saw that is gone on with."""
+    tensors, settings = read_safetensors(miniature.run / "train_student" / "all.safetensors")
+    before = miniature.folder / "quiet.safetensors"
+    write_safetensors(before, tensors | {"least_noise": torch.tensor(0.002)}, settings)
+    miniature.stage("train_student", "--resume", str(before), "--steps", "1", "--into", "quiet")
+    _, settings = read_safetensors(miniature.run.parent / "quiet" / "train_student" / "all.safetensors")
+    assert settings["student"]["eta"] > 0.01
+
+
+def test_a_label_of_no_weight_whose_name_the_student_does_not_know_has_no_noise(miniature):
+    checkpoint = miniature.run / "train_student" / "all.safetensors"
+    tensors, settings = read_safetensors(checkpoint)
+    *names, unknown = settings["names"]
+    changed = settings | {"names": names}
+    with replaced_output(
+        miniature, "train_student", checkpoint.resolve(), lambda draft: write_safetensors(draft, tensors, changed)
+    ):
+        miniature.stage("label_noise", "--batch", "3", "--into", "unknown")
+    noise = pd.read_parquet(miniature.run.parent / "unknown" / "label_noise")
+    labels = pd.read_parquet(miniature.run / "student_labels")
+    assert len(noise) == (labels.category != unknown).sum() < len(labels)
 
 
 def test_a_student_can_be_gone_on_with(miniature):
@@ -208,14 +261,12 @@ def _with_names(source, target, names):
 
 
 def test_labels_of_other_pictures_are_refused(miniature):
-    path = miniature.run / "manifests" / "teacher_labels" / "0.json"
-    text = path.read_text()
     [images] = [output.resolve() for output in (miniature.run / "images").glob("*.parquet")]
-    path.write_text(text.replace(images.stem, "0" * 64))
-    try:
+    with rewritten_manifest(miniature, "teacher_labels") as (manifest, write_manifest):
+        inputs = json.loads(json.dumps(manifest.inputs).replace(images.stem, "0" * 64))
+        assert inputs != manifest.inputs
+        write_manifest(replace(manifest, inputs=inputs))
         output = miniature.stage("student_labels", "--into", "wrong", "--both.agree-weight", "3", check=False)
-    finally:
-        path.write_text(text)
     assert "another set of images" in output and "--until teacher_labels" in output and "Traceback" not in output
 
 

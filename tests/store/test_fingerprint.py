@@ -79,3 +79,25 @@ def test_a_module_can_be_left_out_and_what_it_imports_not(copied_project):
     file.write_text(file.read_text() + "\nMORE = 1\n")
     after = prints()
     assert before[0] == after[0] and before[1] != after[1]
+
+
+def test_relative_imports_are_followed(copied_project):
+    package = copied_project / "models" / "proposals"
+    (package / "wspn.py").write_text("from . import extra\nfrom ..pixels import square\nfrom .other import thing\n")
+    for name in ("extra", "other"):
+        (package / f"{name}.py").write_text("thing = 1\n")
+    fp._parsed.cache_clear()
+    files = {str(file.relative_to(copied_project)) for file in fp.imported_files("models.proposals.wspn")}
+    assert {"models/proposals/extra.py", "models/proposals/other.py", "models/pixels.py"} <= files
+    (package / "__init__.py").write_text("from .extra import thing\n")  # of a package the dot is itself
+    fp._parsed.cache_clear()
+    assert package / "extra.py" in fp.imported_files("models.proposals.selective_search")
+
+
+def test_libraries_are_those_that_modules_and_what_they_import_import():
+    libraries = fp.imported_libraries("models.proposals.selective_search")
+    assert {"cv2", "numpy", "selectivesearch"} <= libraries and "torch" not in libraries
+    assert not libraries & {"pathlib", "models", "structures"}
+    assert "torch" in fp.imported_libraries("stages.nouns") - fp.imported_libraries(
+        "stages.nouns", outside=("pipeline",)
+    )

@@ -11,6 +11,7 @@ from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
 from models.xpm.self_training import SelfTrained
 from store.fingerprint import ROOT
 from training.detector import train_detector
+from training.processes import LAUNCHED
 
 SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
 OPTIONS = {
@@ -155,7 +156,7 @@ def test_processes_with_and_without_annotations_learn_by_the_mean_of_their_gradi
     done = subprocess.run(
         [sys.executable, *launch, "learn.py"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -6,6 +6,7 @@ import pytest
 
 from structures.errors import UserError
 from training.loader import Rows, StepLoader
+from training.processes import LAUNCHED
 
 ROWS = Rows(list(range(10)), lambda row: row)
 
@@ -28,6 +29,7 @@ def test_parts_and_processes_share_the_batch_of_a_step(monkeypatch):
     [whole] = steps(0, 1)
     loader = StepLoader(ROWS, batch=4, seed=3, accumulate=2)
     assert loader(0) + loader(0) == whole
+    monkeypatch.setenv(LAUNCHED, "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     shares = {}
     for rank in range(2):

@@ -9,7 +9,15 @@ import torch
 
 from store.fingerprint import ROOT
 from structures.errors import UserError
-from training.processes import all_reduce_min, batch_share, get_rank, get_world_size, is_main_process, reduce_dict
+from training.processes import (
+    LAUNCHED,
+    all_reduce_min,
+    batch_share,
+    get_rank,
+    get_world_size,
+    is_main_process,
+    reduce_dict,
+)
 
 # A stage in small: `python -m learn --run toy --gpus 2`. Its second layer serves few items, so that a process, or the
 # last part of its batch, may leave it out.
@@ -78,7 +86,8 @@ if is_main_process():
 def learned(folder, *arguments):
     folder.mkdir()
     (folder / "learn.py").write_text(LEARN)
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    foreign = {"RANK": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "1", "PET_NNODES": "2", "MASTER_PORT": "1"}
+    environment = os.environ | foreign  # of another launcher, a cluster's say
     done = subprocess.run(
         [sys.executable, "-m", "learn", "--run", "toy", *arguments],
         cwd=folder,
@@ -105,13 +114,14 @@ def test_two_processes_or_two_parts_learn_what_one_does_from_the_whole_batch(tmp
 
 
 def test_a_process_alone_is_the_main_one_and_agrees_with_itself(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("RANK", "1")  # of a launcher that is not ours
+    monkeypatch.setenv("WORLD_SIZE", "4")
     assert (get_rank(), get_world_size(), is_main_process()) == (0, 1, True)
     assert all_reduce_min(0.1) == 0.1 and reduce_dict({"loss": torch.tensor(2.0)}) == {"loss": 2.0}
 
 
 def test_a_batch_that_can_not_be_shared_is_refused(monkeypatch):
+    monkeypatch.setenv(LAUNCHED, "1")
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert batch_share(64, 1) == 8
     monkeypatch.setenv("WORLD_SIZE", "2")

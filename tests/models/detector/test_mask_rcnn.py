@@ -203,3 +203,23 @@ def test_how_many_sampled_regions_may_be_objects_is_a_setting():
         _, _, [labels], _ = model.roi_heads.select_training_samples([proposals], [target])
         objects[fraction] = int((labels > 0).sum())
     assert objects == {0.25: 16, 1.0: 64}  # of 64
+
+
+def test_boxes_that_a_teacher_finds_within_a_training_step_are_float32(detector):
+    """Self-training detects under autocast: the box head's offsets, too, would move boxes in bfloat16."""
+    model = copy.deepcopy(detector).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        batch, _ = model.transform([torch.rand(3, 64, 80)])
+        [boxes], _ = model.regions(batch, model.backbone(batch.tensors))
+    assert boxes.dtype == torch.float32 and not torch.equal(boxes, boxes.bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    "backbone, ranked, kept", [("resnet50", (2000, 1000), (2000, 1000)), ("resnet50_c4", (12000, 6000), (2000, 1000))]
+)
+def test_as_many_regions_are_ranked_and_kept_as_maskrcnn_benchmark_does(backbone, ranked, kept):
+    """In training and testing. C4 has one map where FPN has five, each of which ranks so many."""
+    rpn = OpenVocabularyMaskRCNN(backbone=backbone, dimension=6, min_size=64, max_size=96).rpn
+    for training, before, after in zip((True, False), ranked, kept):
+        rpn.training = training
+        assert (rpn.pre_nms_top_n(), rpn.post_nms_top_n()) == (before, after)

@@ -35,6 +35,8 @@ FINDER = NounFinder(
         ("busy boards, bearing doggedly", []),
         ("two hot dogs and mice", [("mouse", "mice", 0)]),
         ("", []),
+        ("10000000000 dogs, 9999 mice", [("dog", "dogs", 0), ("mouse", "mice", 9999)]),
+        ("9" * 5000 + " knives", [("knife", "knives", 0)]),
     ],
 )
 def test_nouns_of_a_caption(text, expected):
@@ -60,3 +62,15 @@ def test_precision_and_recall_over_written_captions(capsys):
     with capsys.disabled():
         print(f"\nnouns of {len(cases())} captions: precision {precision:.3f}, recall {recall:.3f}")
     assert precision >= 0.96 and recall >= 0.96
+
+
+def test_words_that_no_caption_leads_to_are_told():
+    finder = NounFinder(
+        {"cat": ("cat", "kitty"), "Cat": ("Cat",), "???": ("???",), "猫": ("猫",), "dog": ("dog", "kitty", "hot dog")},
+        ("hot dog",),
+    )
+    told = {(category, word) for category, word, _ in finder.never_found()}
+    assert told == {("Cat", "Cat"), ("???", "???"), ("猫", "猫"), ("dog", "kitty"), ("dog", "hot dog")}
+    for category, word in told:
+        assert category not in {mention.category for mention in finder.find(f"a {word} here")}
+    assert not NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder()).never_found()

@@ -19,6 +19,7 @@ from models.xpm.caption_grounding import (
     grounding_loss,
 )
 from store.fingerprint import ROOT
+from training.processes import LAUNCHED
 
 
 def direct_fit(s, words, align):
@@ -113,7 +114,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, monkeypatch):
     """Every caption of the batch is a counter-example, whichever process has it; a process that waits fails."""
     (tmp_path / "step.py").write_text(STEP)
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"}
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     monkeypatch.setattr(sys, "argv", ["step", str(tmp_path / "one")])
     runpy.run_path(str(tmp_path / "step.py"))

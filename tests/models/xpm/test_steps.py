@@ -119,6 +119,24 @@ def test_boxes_alone_teach_no_mask(strategy):
     assert gradient(heads.mask_head) == gradient(heads.mask_predictor) == 0 < gradient(heads.box_predictor)
 
 
+@pytest.mark.parametrize(
+    ("asked", "frozen"),
+    [
+        (["cross_modal"], ["backbone", "pyramid", "box_head", "embedding"]),
+        (["mask"], ["backbone", "pyramid", "mask_head"]),
+        (["cross_modal", "mask"], ["backbone", "pyramid", "box_head", "embedding", "mask_head"]),
+    ],
+)
+def test_a_student_that_could_learn_nothing_from_pseudo_masks_is_refused(asked, frozen):
+    """A batch without annotations would have no weight to go back to."""
+    with pytest.raises(UserError, match=r"train_student\.frozen.*train_student\.losses"):
+        student("none", pseudo_losses=asked).freeze(frozen)
+    model = student("none", pseudo_losses=asked)
+    model.freeze(frozen[:-1])
+    losses = model(*of([picture(False, True)]))
+    sum(value for name, value in losses.items() if name.startswith("loss")).backward()
+
+
 def test_what_contradicts_itself_is_refused():
     with pytest.raises(UserError, match=r"robust learns by the mask loss.*train_student\.losses"):
         student("robust", pseudo_losses=["cross_modal"])

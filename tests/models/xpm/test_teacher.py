@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-from models.xpm.teacher import label_words
+from models.xpm.teacher import Teacher, label_words
 
 TEXT = F.normalize(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), dim=1)
 
@@ -51,3 +51,12 @@ def test_a_picture_without_regions_has_no_labels(teacher, monkeypatch):
     monkeypatch.setattr(teacher, "regions", none)
     assert label_words(teacher, [torch.rand(3, 64, 80)], [torch.tensor([1])], TEXT) == [None]
     assert label_words(teacher, [], [], TEXT) == []
+
+
+def test_a_background_that_no_caption_taught_goes_on_learning_beside_a_frozen_embedding_head():
+    sizes = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96}
+    model = Teacher(**sizes, background="learned")
+    model.freeze(["embedding"])
+    head = model.roi_heads.box_predictor
+    assert head.background.requires_grad and not head.embedding.weight.requires_grad
+    Teacher(**sizes, background="zero").freeze(["embedding"])

@@ -1,0 +1,163 @@
+"""Tables that users bring: CSV, TSV, JSON lines or Parquet, row by row in bounded memory, each fault with its line."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sources.json_files import check_regular, parse_json
+from sources.part import SourceError
+
+MAX_LINE = 1 << 20  # characters; a longer line is no row of captions
+_GZIP = b"\x1f\x8b"
+_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at a file's start; else it is UTF-8, with or without a mark
+_BATCH = 1024
+
+
+@dataclass
+class Table:
+    """columns: names; rows(): (where it stands, its cells by column, or what is wrong with it) of each row, in order."""
+
+    columns: list[str]
+    rows: Callable[[], Iterator[tuple[str, dict | str]]]
+
+
+def read_table(file: Path) -> Table:
+    """The table in a .csv, .tsv, .jsonl, .ndjson or .parquet file. Raises SourceError, also while its rows are read."""
+    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
+    kind = file.suffix.lower()
+    if kind not in readers:
+        raise SourceError(f"{file}: wanted a table as {', '.join(readers)}")
+    return readers[kind](file)
+
+
+def lines(file: Path) -> Iterator[tuple[int, str]]:
+    """(number from 1 on, text with its end) of each line of a text file in UTF-8 or UTF-16. Bytes that are no UTF-8 come as
+    surrogates, which sources.part.text_fault finds. Raises SourceError for a file or a line that is none."""
+    check_regular(file)
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(2)
+        if start == _GZIP:
+            raise SourceError(f"{file} is compressed: unpack it with gunzip")
+        encoding = _MARKS.get(start, "utf-8-sig")
+        with file.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
+            number = 0
+            while line := stream.readline(MAX_LINE + 1):
+                number += 1
+                if len(line) > MAX_LINE:
+                    raise SourceError(f"{file}, line {number} has more than {MAX_LINE} characters: is it a table?")
+                yield number, line
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{file}: {getattr(error, 'strerror', None) or error}; is it there, and a text?") from error
+
+
+def csv_rows(file: Path, separator: str) -> Iterator[tuple[str, list[str] | str]]:
+    """(where it stands, its cells, or what is wrong with it) of each row of a CSV file that is not empty. Raises SourceError
+    where a quote is never closed: nobody knows what is a row after it."""
+    reader = csv.reader((line for _, line in lines(file)), delimiter=separator, strict=True)
+    first = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            cells = str(error)
+            if "field limit" in cells or "end of data" in cells:
+                raise SourceError(f"{file}, line {first}: a quote is opened and not closed ({error})") from error
+        last = reader.line_num
+        where = f"line {first}" if last <= first else f"lines {first} to {last}"
+        first = last + 1
+        if isinstance(cells, str):
+            yield where, f"{cells}: double the quotes inside a text, and put it in quotes"
+        elif cells:
+            yield where, cells
+
+
+def _csv(file: Path, separator: str = ",") -> Table:
+    header = next(csv_rows(file, separator), (None, None))[1]
+    if header is None or isinstance(header, str):
+        raise SourceError(f"{file} has no line of column names ({header or 'it is empty'})")
+    columns = _distinct(file, [name.strip() for name in header])
+
+    def rows() -> Iterator[tuple[str, dict | str]]:
+        found = csv_rows(file, separator)
+        next(found)
+        for where, cells in found:
+            if isinstance(cells, list) and len(cells) != len(columns) and not _padded(cells, len(columns)):
+                cells = (
+                    f"{len(cells)} cells where the first line has {len(columns)}: put quotes around a text that holds "
+                    f"{'tabs' if separator == chr(9) else 'commas'}"
+                )
+            yield where, cells if isinstance(cells, str) else dict(zip(columns, cells))
+
+    return Table(columns, rows)
+
+
+def _padded(cells: list[str], wanted: int) -> bool:
+    """Whether all that is too much is empty, as spreadsheets write it."""
+    return len(cells) > wanted and not any(cells[wanted:])
+
+
+def _tsv(file: Path) -> Table:
+    return _csv(file, "\t")
+
+
+def json_rows(file: Path) -> Iterator[tuple[str, dict | str]]:
+    """(where it stands, its object, or what is wrong with it) of each line of a file of JSON lines that is not empty."""
+    for number, line in lines(file):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+            yield f"line {number}", row if isinstance(row, dict) else f"{line[:40]!r} is no JSON object"
+        except ValueError as error:
+            yield f"line {number}", f"no JSON ({error})"
+
+
+def _json_lines(file: Path) -> Table:
+    columns = dict.fromkeys(name for _, row in json_rows(file) if isinstance(row, dict) for name in row)
+    return Table(list(columns), lambda: json_rows(file))
+
+
+def _parquet(file: Path) -> Table:
+    check_regular(file)
+    with _parquet_errors(file), pq.ParquetFile(file) as table:
+        columns = _distinct(file, table.schema_arrow.names)
+
+    def rows() -> Iterator[tuple[str, dict | str]]:
+        number = 0
+        with _parquet_errors(file), pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(_BATCH):
+                batch.validate(full=True)
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", row
+
+    return Table(columns, rows)
+
+
+class _parquet_errors:
+    """What Arrow says of a damaged file becomes one line."""
+
+    def __init__(self, file: Path):
+        self._file = file
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, _) -> None:
+        if isinstance(error, pa.ArrowException | OSError | ValueError | MemoryError):
+            reason = getattr(error, "strerror", None) or error
+            raise SourceError(f"{self._file} can't be read as Parquet: {reason}") from error
+
+
+def _distinct(file: Path, columns: list[str]) -> list[str]:
+    twice = {name for name in columns if name and columns.count(name) > 1}
+    if twice:
+        raise SourceError(f"{file} has the column {min(twice)} twice; give each its own name")
+    return columns
