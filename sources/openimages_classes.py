@@ -6,15 +6,16 @@ from sources.json_files import read_json
 from sources.part import SourceError
 from sources.tables import csv_rows
 
+_USUAL = "class-descriptions-boxable.csv, or challenge-2019-classes-description-segmentable.csv for the challenge's 300"
+
 
 def class_names(file: Path) -> dict[str, str]:
     """{LabelName: DisplayName} of a class-descriptions CSV without header. Raises SourceError naming the file."""
     names: dict[str, str] = {}
-    for where, cells in csv_rows(file, ","):
+    for where, cells in csv_rows(file, ",", f"the classes are {_USUAL}"):
         if isinstance(cells, str) or len(cells) != 2 or not all(cells):
             raise SourceError(
-                f"{file}, {where}: {cells}, wanted two cells, a label and its name; the classes are "
-                "class-descriptions-boxable.csv, or challenge-2019-classes-description-segmentable.csv for the challenge's 300"
+                f"{file}, {where}: {cells}, wanted two cells, a label and its name; the classes are {_USUAL}"
             )
         label, name = cells
         if names.setdefault(label, name) != name:

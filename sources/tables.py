@@ -12,6 +12,7 @@ from sources.json_files import check_regular, parse_json
 from sources.part import SourceError
 
 MAX_LINE = 1 << 20  # characters; a longer line is no row of captions
+REMEDY = "set the ingest section of the config to the data set's files"
 _GZIP = b"\x1f\x8b"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at a file's start; else it is UTF-8, with or without a mark
 _BATCH = 1024
@@ -34,9 +35,10 @@ def read_table(file: Path) -> Table:
     return readers[kind](file)
 
 
-def lines(file: Path) -> Iterator[tuple[int, str]]:
+def lines(file: Path, remedy: str = REMEDY) -> Iterator[tuple[int, str]]:
     """(number from 1 on, text with its end) of each line of a text file in UTF-8 or UTF-16. Bytes that are no UTF-8 come as
-    surrogates, which sources.part.text_fault finds. Raises SourceError for a file or a line that is none."""
+    surrogates, which sources.part.text_fault finds. remedy: what to do where the file can't be read. Raises SourceError for
+    a file or a line that is none."""
     check_regular(file)
     try:
         with file.open("rb") as stream:
@@ -52,13 +54,13 @@ def lines(file: Path) -> Iterator[tuple[int, str]]:
                     raise SourceError(f"{file}, line {number} has more than {MAX_LINE} characters: is it a table?")
                 yield number, line
     except (OSError, ValueError) as error:
-        raise SourceError(f"{file}: {getattr(error, 'strerror', None) or error}; is it there, and a text?") from error
+        raise SourceError(f"{file}: {getattr(error, 'strerror', None) or error}; {remedy}") from error
 
 
-def csv_rows(file: Path, separator: str) -> Iterator[tuple[str, list[str] | str]]:
+def csv_rows(file: Path, separator: str, remedy: str = REMEDY) -> Iterator[tuple[str, list[str] | str]]:
     """(where it stands, its cells, or what is wrong with it) of each row of a CSV file that is not empty. Raises SourceError
     where a quote is never closed: nobody knows what is a row after it."""
-    reader = csv.reader((line for _, line in lines(file)), delimiter=separator, strict=True)
+    reader = csv.reader((line for _, line in lines(file, remedy)), delimiter=separator, strict=True)
     first = 1
     while True:
         try:

@@ -59,23 +59,34 @@ def _polygons(segmentation: list, height: int, width: int) -> list[list[float]]:
     """The polygons of three points and more."""
     if len(segmentation) > MAX_POLYGONS:
         raise ValueError(f"{len(segmentation)} polygons, more than {MAX_POLYGONS}")
-    kept, length = [], 0.0
+    kept, corners, shorter = [], [], min(height, width)
     for polygon in segmentation:
-        points = np.asarray(polygon) if isinstance(polygon, list) else np.empty(0, object)
-        if points.ndim != 1 or points.dtype.kind not in "iuf" or len(points) % 2 or len(points) == 0:
+        values = np.asarray(polygon) if isinstance(polygon, list) else np.empty(0, object)
+        if values.ndim != 1 or values.dtype.kind not in "iuf" or len(values) % 2 or len(values) == 0:
             raise ValueError("a polygon is a list of numbers, x and y in turns")
-        points = points.astype(np.float64).reshape(-1, 2)
-        sides = np.array([width, height])
-        if not ((points >= -sides) & (points <= 2 * sides)).all():
+        x, y = values[0::2], values[1::2]
+        inside = values.min() >= -shorter and values.max() <= 2 * shorter  # which is most of them, and quickly asked
+        if not inside and not (_near(x, width) and _near(y, height)):
             raise ValueError(f"a polygon with points far outside the {width} x {height} pixels of the picture")
-        length += float(np.abs(points - np.roll(points, 1, 0)).max(1).sum())
-        if len(points) >= 3:
+        corners.append((x, y))
+        if len(x) >= 3:
             kept.append(polygon)
     if not kept:
         raise ValueError("no polygon of three points")
-    if length > MAX_OUTLINE:
-        raise ValueError(f"polygons of {length:.0f} pixels along their sides, more than {MAX_OUTLINE}")
+    if 3 * max(height, width) * sum(len(x) for x, _ in corners) > MAX_OUTLINE:  # else it can't be so long
+        length = sum(np.maximum(_steps(x), _steps(y)).sum() for x, y in corners)
+        if length > MAX_OUTLINE:
+            raise ValueError(f"polygons of {length:.0f} pixels along their sides, more than {MAX_OUTLINE}")
     return kept
+
+
+def _near(values: np.ndarray, side: int) -> bool:
+    return bool(values.min() >= -side and values.max() <= 2 * side)
+
+
+def _steps(values: np.ndarray) -> np.ndarray:
+    """How far it is from each to the next, and from the last to the first."""
+    return np.abs(np.diff(values.astype(np.float64), append=values[:1]))
 
 
 def _integers(counts: list) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_what_spreadsheets_write_is_read(tmp_path):
         ("t.csv", b"image,caption\na.jpg," + b"x" * 3_000_000, "line 2 has more than"),
         ("t.csv", b"x" * 3_000_000, "line 1 has more than"),
         ("t.csv", gzip.compress(b"image,caption\n"), "is compressed"),
-        ("t.csv", b"\xff\xfex", "is it there, and a text"),
+        ("t.csv", b"\xff\xfex", "set the ingest section"),
         ("t.jsonl", b"", "has the columns ; wanted"),
         ("t.jsonl", b"[1]\n", "has the columns ; wanted"),
         ("t.parquet", b"", "can't be read as Parquet"),

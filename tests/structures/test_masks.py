@@ -127,5 +127,7 @@ def test_polygons_are_filled_and_points_and_lines_hold_no_pixel():
     square = [3, 2, 9, 2, 9, 8, 3, 8]
     assert read_segmentation([square], 12, 10) == encode(mask)
     assert read_segmentation([square, [1, 1], [1, 1, 9, 9]], 12, 10) == encode(mask)
+    many = [[3, 2, 9, 2, 9, 8, 3, 8]] * 9000
+    assert read_segmentation(many, 12, 10) == encode(mask), "short, but many"
     whole = [[-5, -5, 15, -5, 15, 20, -5, 20]]
     assert read_segmentation(whole, 12, 10) == encode(np.ones((12, 10), bool)), "a little outside"
