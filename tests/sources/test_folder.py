@@ -114,6 +114,7 @@ def test_what_spreadsheets_write_is_read(tmp_path):
         ("t.parquet", b"", "can't be read as Parquet"),
         ("t.parquet", b"PAR1" + b"\0" * 100 + b"PAR1", "can't be read as Parquet"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_a_table_that_is_none_is_one_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
