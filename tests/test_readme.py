@@ -131,7 +131,10 @@ def check_snakemake(words: list[str]) -> None:
     args = parser.parse_args(words)
     assert set(args.stages) <= stages().keys(), words
     rules = set(re.findall(r"^rule (\w+):", (ROOT / "Snakefile").read_text(encoding="utf-8"), re.M))
-    assert set(args.targets) <= rules, words
+    manifest = re.compile(r"data/runs/[\w.-]+/manifests/(\w+)/\w+\.json")
+    made = {match[1] for match in map(manifest.fullmatch, args.targets) if match}
+    assert made <= stages().keys(), words
+    assert {target for target in args.targets if not manifest.fullmatch(target)} <= rules, words
     assert not args.profile or (ROOT / args.profile / "config.yaml").exists(), words
     config: dict = {}
     for file in args.configfile:
