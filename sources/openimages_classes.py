@@ -46,6 +46,8 @@ def read_hierarchy(file: Path, classes: Path) -> dict[str, tuple[str, ...]]:
 
     try:
         walk(read_json(file, "name the hierarchy of the data set"), ())
+    except SourceError as error:
+        raise SourceError(f"{file} is no class hierarchy: {error}") from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(
             f"{file} is no class hierarchy: {error!r}; wanted JSON with LabelName and Subcategory, nested"
