@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from store.blobs import file_digest
 from structures.masks import encode
 from training.targets import detection_batches, detection_target, label_numbers, mirror_at_random
 
@@ -75,9 +76,10 @@ def test_mirroring_exchanges_left_and_right_of_pictures_boxes_and_masks_by_one_r
 
 @pytest.mark.parametrize("pseudo", [False, True])
 def test_batches_hold_the_pictures_with_and_without_pseudo_labels(tmp_path, pseudo):
-    for i in range(4):
-        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((HEIGHT, WIDTH, 3), 40 * i, np.uint8))
-    data = [(f"{i}.png", [DOG], *([[KITE]] if pseudo else [])) for i in range(4)]
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    for i, file in enumerate(files):
+        cv2.imwrite(str(file), np.full((HEIGHT, WIDTH, 3), 40 * i, np.uint8))
+    data = [((file.name, file_digest(file)), [DOG], *([[KITE]] if pseudo else [])) for file in files]
     batches = detection_batches(tmp_path, data, CATEGORIES, batch=4, seed=1, workers=0, accumulate=2)
     parts = [batches(0), batches(0)]
     assert [len(part) for part in parts] == [2, 2]
