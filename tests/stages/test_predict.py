@@ -42,7 +42,7 @@ def test_overlays_and_coco_json_of_pictures_of_every_kind(miniature, tmp_path):
         miniature, "--weights", weights, "--images", pictures, "--classes", "umbrella, dragon fruit", "--out", out,
         "--score", 0, "--max-detections", 3,
     )  # fmt: skip
-    assert "in 4 pictures" in output and "broken.jpg can't be read" in output
+    assert "in 4 pictures" in output and "broken.jpg is no picture of the kinds" in output
     coco = COCO(str(out / "predictions.json"))
     assert {category["name"] for category in coco.cats.values()} == {"umbrella", "dragon fruit"}
     assert coco.anns, "a threshold of 0 lets something through"
