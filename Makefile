@@ -30,10 +30,10 @@ test-published: $(VENV)/ready-dev
 faults: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m faults tests/faults
 
-# A few cases of these three, others with every commit.
+# A few cases of these four, others with every commit.
 SAMPLE ?= 3
 test-sample: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -m "published or processes or gpu" --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
+	FAULTS=$${FAULTS:-4} $(BIN)/python -m pytest -m "published or processes or gpu or faults" --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
 
 # Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
 bench: $(VENV)/ready
@@ -77,4 +77,4 @@ lock:
 	echo setuptools | $(COMPILE) - --constraint requirements.lock --output-file requirements-build.lock
 
 clean:
-	rm -rf $(VENV) .snakemake logs data/runs data/actions data/store data/scratch data/configs data/toy
+	rm -rf $(VENV) .snakemake logs data/runs data/actions data/store data/scratch data/locks data/configs data/toy

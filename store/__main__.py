@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from schemas.tables import TABLES
@@ -68,7 +68,7 @@ def verify(args) -> None:
     and what was made of it, and puts links right; snakemake then makes it again."""
     files = blob_files(args.data)
     broken = find_broken(files)
-    with _alone(args.data) if args.repair else nullcontext():
+    with _alone(args.data, needed=args.repair):
         found = check_results(args.data, runs_in(args.data))
         found.broken = find_broken(broken)  # what was broken then may have been made again meanwhile
         for line in found.lines():
@@ -149,17 +149,16 @@ def _half_written(data: Path) -> list[Path]:
 
 
 @contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """Hold off those who write to the store. Raises UserError where its file system has no locks."""
-    try:
-        with locks.held(Blobs(data).lock):
-            yield
-    except OSError as error:
-        if not locks.are_missing(error):
-            raise
-        raise UserError(
-            f"{data} can't be locked ({error}), so that nobody knows what is in use: mount it with locks"
-        ) from error
+def _alone(data: Path, needed: bool = True) -> Iterator[None]:
+    """Hold off those who write to the store. needed: whether it is an error that the data folder can't be locked; who only
+    reads may see then what is just changing. Raises UserError."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(Blobs(data).lock))
+        except OSError as error:
+            if needed:
+                raise UserError(f"{data} can't be locked ({error}), so nobody knows what is in use there") from error
+        yield
 
 
 def diff(args) -> None:
@@ -225,8 +224,10 @@ def main() -> None:
     if unknown and args.function is not _say_where:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
+        if not args.data.is_dir():
+            raise UserError(f"{args.data} is no folder: --data names the one with the store and the runs")
         args.function(args)
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(str(error))
 
 

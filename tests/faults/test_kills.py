@@ -1,0 +1,40 @@
+"""Kills of Snakemake, with all that it started or alone, at random moments; restarted by the one command until done."""
+
+import random
+
+import pytest
+
+from tests.faults.runs import Snakemake, copy_of, forget, manifests
+
+pytestmark = pytest.mark.faults
+MOST = 4  # kills in a case
+
+
+@pytest.fixture(scope="module")
+def otherwise(miniature, tmp_path_factory):
+    """The miniature after another parameter was tried: its run lists other results than those that are asked for."""
+    project = copy_of(miniature, tmp_path_factory.mktemp("otherwise") / "project")
+    project.snakemake("--config", "select_boxes={instances: 2}", "--until", "select_boxes")
+    assert manifests(project) != manifests(miniature)
+    return project
+
+
+def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tmp_path, miniature, otherwise):
+    wanted = manifests(miniature)
+
+    def check(rng: random.Random) -> None:
+        project = copy_of(rng.choice([miniature, otherwise]), tmp_path / "project")
+        first = forget(project, rng)
+        for _ in range(MOST):
+            snakemake = Snakemake(project)
+            if snakemake.ends(rng.uniform(1, 20)) is not None:
+                break
+            snakemake.kill(alone=rng.random() < 0.25)
+        else:
+            snakemake = Snakemake(project)
+        assert snakemake.ends() == 0, snakemake.said()
+        assert manifests(project) == wanted, f"from {first} on"
+        assert "0 broken or missing" in project.store("verify")
+        assert "Nothing to be done" in project.snakemake()
+
+    campaign.run(check, each=1 / MOST)
