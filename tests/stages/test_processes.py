@@ -121,4 +121,4 @@ def test_two_processes_learn_what_one_learns_from_as_many_parts(partly_annotated
     one = curve(project, "alone", name)
     assert list(two.index) == list(one.index) and two.notna().all()
     assert "labels" not in one.index.unique("name") or one[:, "labels"].min() > 0, "what the moving average sees counts"
-    pd.testing.assert_series_equal(two, one, rtol=1e-5, atol=1e-6)
+    pd.testing.assert_series_equal(two, one, rtol=1e-4, atol=1e-6)  # rounding: 2e-5 on a processor without AVX-512
