@@ -14,7 +14,7 @@ from pipeline.config import checked
 from pipeline.execute import Action
 from pipeline.job import Job
 from pipeline.registry import stages
-from store.blobs import Blobs
+from store.blobs import Blobs, file_digest
 
 
 @pytest.fixture()
@@ -46,19 +46,22 @@ def test_pictures_come_in_order_and_unreadable_ones_are_rejects(job_of, tmp_path
         Image.new("RGB", (8, 6), (i, i, i)).save(tmp_path / f"{i:02d}.png")
     (tmp_path / "03.png").write_text("no picture")
     (tmp_path / "07.png").unlink()
-    rows = [{"image_id": str(i), "path": f"{i:02d}.png"} for i in range(12)] + [{"image_id": "x", "path": "../x.png"}]
+    digests = [file_digest(tmp_path / f"{i:02d}.png") if i != 7 else "" for i in range(12)]
+    Image.new("RGB", (8, 6), (0, 0, 9)).save(tmp_path / "05.png")  # after ingest read it
+    rows = [{"image_id": str(i), "path": f"{i:02d}.png", "sha256": digest} for i, digest in enumerate(digests)]
+    rows.append({"image_id": "x", "path": "../x.png", "sha256": ""})
     job = job_of("propose")
     items = ((row, len(row["path"])) for row in rows)
     seen = [
         (row["image_id"], context, value)
         for row, context, value in job.pictures(items, colour, description="test", in_processes=in_processes)
     ]
-    assert seen == [(str(i), 6, i) for i in range(12) if i not in (3, 7)]
+    assert seen == [(str(i), 6, i) for i in range(12) if i not in (3, 5, 7)]
     counts = job.finish()
-    assert counts["rejects"] == {"broken_image": 1, "missing_image": 1, "outside_root": 1}
+    assert counts["rejects"] == {"unknown_format": 1, "changed_image": 1, "missing_image": 1, "outside_root": 1}
     [output] = job.outputs
     rejects = pq.read_table(Blobs(tmp_path).path(output.digest, ".parquet")).to_pylist()
-    assert [row["image_id"] for row in rejects] == ["3", "7", "x"] and all(row["counted"] for row in rejects)
+    assert [row["image_id"] for row in rejects] == ["3", "5", "7", "x"] and all(row["counted"] for row in rejects)
 
 
 def colour(picture, row, context):
