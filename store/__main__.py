@@ -224,7 +224,7 @@ def main() -> None:
     if unknown and args.function is not _say_where:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        if not args.data.is_dir():
+        if args.function is not _say_where and not args.data.is_dir():
             raise UserError(f"{args.data} is no folder: --data names the one with the store and the runs")
         args.function(args)
     except (UserError, OSError) as error:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.faults.campaign import SEED, Campaign
+from tests.faults.limits import Limited
 
 
 @pytest.fixture()
@@ -20,3 +21,11 @@ def pytest_terminal_summary(terminalreporter) -> None:
         if "tried" in counts:
             name = test.split("@")[0].removeprefix("tests/faults/")
             terminalreporter.write_line(f"{name}: tried {counts['tried']:,}, survived {counts['survived']:,}")
+
+
+@pytest.fixture(scope="module")
+def limited():
+    """Work done in a process of bounded time and memory."""
+    limited = Limited()
+    yield limited
+    limited.close()

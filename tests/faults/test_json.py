@@ -11,7 +11,6 @@ from sources.openimages_classes import read_hierarchy
 from sources.part import Fault, SourceError, text_fault
 from store.parquet import TableWriter
 from structures.masks import decode
-from tests.faults.limits import Limited
 from tests.faults.mutations import mutated_bytes, mutated_tree
 
 pytestmark = pytest.mark.faults
@@ -84,13 +83,6 @@ def hierarchy(root) -> str:
         return "refused"
     assert all(isinstance(name, str) for names in found.values() for name in names)
     return "read"
-
-
-@pytest.fixture(scope="module")
-def limited():
-    limited = Limited()
-    yield limited
-    limited.close()
 
 
 def changed(content: object, rng) -> bytes:

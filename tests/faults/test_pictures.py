@@ -9,7 +9,6 @@ from PIL import Image
 
 from sources.images import FORMATS, ImageError, decode_image
 from structures.errors import MOST_CHARACTERS
-from tests.faults.limits import Limited
 from tests.faults.mutations import mutated_bytes
 
 pytestmark = pytest.mark.faults
@@ -59,13 +58,6 @@ def outcome(path) -> str:
     assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
     assert 0 < pixels.shape[0] * pixels.shape[1] <= PIXELS
     return "read"
-
-
-@pytest.fixture(scope="module")
-def limited():
-    limited = Limited()
-    yield limited
-    limited.close()
 
 
 def test_every_kind_is_read_or_refused_as_its_name_says(tmp_path, limited):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from structures.masks import decode, encode, read_segmentation
-from tests.faults.limits import Limited
 from tests.faults.mutations import hostile, mutated_bytes, mutated_tree
 from tests.structures.test_masks import pixels_of, runs_of
 
@@ -57,13 +56,6 @@ def outcome(segmentation, height: int, width: int) -> str:
     assert pixels.shape == (height, width) and encode(pixels) == mask
     assert not runs or (wanted is not None and (pixels == wanted).all()), "another mask than it says"
     return "read"
-
-
-@pytest.fixture(scope="module")
-def limited():
-    limited = Limited()
-    yield limited
-    limited.close()
 
 
 def test_masks_with_changed_numbers_are_what_they_say_or_refused(campaign, limited):

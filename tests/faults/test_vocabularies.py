@@ -6,7 +6,6 @@ import pytest
 
 from models.grounding.nouns import NounFinder
 from sources.vocabulary import VocabularyError, read_vocabulary
-from tests.faults.limits import Limited
 from tests.faults.mutations import mutated_bytes, mutated_tree
 
 pytestmark = pytest.mark.faults
@@ -42,13 +41,6 @@ def outcome(file) -> str:
             found = {mention.category for mention in finder.find(f"{word}. ")}
             assert not found or category in found or (category, word) in unfound, (category, word, found)
     return "read"
-
-
-@pytest.fixture(scope="module")
-def limited():
-    limited = Limited()
-    yield limited
-    limited.close()
 
 
 def test_a_changed_vocabulary_is_what_it_says_or_refused(campaign, tmp_path, limited):
