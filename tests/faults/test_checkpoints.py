@@ -123,6 +123,16 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def _reshaped(value: torch.Tensor, kind: str) -> torch.Tensor:
+    if kind in ("flat", "shorter"):
+        return value.flatten()[: -1 if kind == "shorter" else None].clone()
+    if kind == "longer":
+        return torch.cat([value.flatten()] * 2)
+    if kind == "int":
+        return torch.zeros(value.shape, dtype=torch.int64)
+    return torch.zeros(()) if kind == "scalar" else torch.full(value.shape, 0, dtype=value.dtype)
+
+
 def misshapen(tensors: dict, settings: dict, rng: random.Random) -> tuple[dict, dict]:
     """Tensors and settings that are well written, and not those of the network."""
     tensors, settings = dict(tensors), json.loads(json.dumps(settings))
@@ -138,15 +148,8 @@ def misshapen(tensors: dict, settings: dict, rng: random.Random) -> tuple[dict, 
             tensors[rng.choice((name.replace("0", "99999999999"), name + "x", "fc.weight", "noise_head.x"))] = (
                 tensors.pop(name)
             )
-        elif kind in ("flat", "shorter", "longer", "int", "scalar", "nan"):
-            tensors[name] = {
-                "flat": lambda: value.flatten().clone(),
-                "shorter": lambda: value.flatten()[:-1].clone(),
-                "longer": lambda: torch.cat([value.flatten()] * 2),
-                "int": lambda: torch.zeros(value.shape, dtype=torch.int64),
-                "scalar": lambda: torch.zeros(()),
-                "nan": lambda: torch.full(value.shape, float("nan")),
-            }[kind]()
+        elif kind in ("flat", "shorter", "longer", "int", "scalar", "zero"):
+            tensors[name] = _reshaped(value, kind)
         elif kind == "extra":
             tensors["more.weight"] = torch.zeros(3)
         else:
