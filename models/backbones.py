@@ -6,13 +6,13 @@ strides 2, 4, 8, 16 for the small one; normalisation layers are frozen once pret
 
 from collections import OrderedDict
 
-import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import FrozenBatchNorm2d
 
 from structures.errors import UserError
+from structures.tensors import TensorsError, misfits, read_tensors, told
 
 SMALL_WIDTHS = (32, 64, 128, 256)
 LAYERS = 5  # of every backbone: the stem and four stages
@@ -113,27 +113,35 @@ def _hold(layers: list[nn.Module], trainable_layers: int) -> None:
         layer.requires_grad_(False)
 
 
+class BackboneWeights(dict):
+    """The tensors of a pretrained backbone by name, and the file that they are of."""
+
+    def __init__(self, tensors: dict[str, Tensor], source: str):
+        super().__init__(tensors)
+        self.source = source
+
+
 def _load(network: nn.Module, name: str, weights: dict[str, Tensor] | None) -> None:
     """Take over weights, as float32; the classifier of either side is passed over."""
     if weights is None:
         return
+    classifier = ("fc.",) if name == "resnet50" else ()
     of_backbone = {
-        key: value.float()
+        key: value.float() if value.is_floating_point() else value
         for key, value in weights.items()
-        if not key.endswith("num_batches_tracked") and not (name == "resnet50" and key.startswith("fc."))
+        if not key.endswith("num_batches_tracked") and not key.startswith(classifier or ("\0",))
     }
-    missing, unknown = network.load_state_dict(of_backbone, strict=False)
-    missing = [key for key in missing if not key.startswith("fc.")]
-    if missing or unknown:
-        faults = [f"missing {key}" for key in missing] + [f"unknown {key}" for key in unknown]
-        raise BackboneError(f"these weights are no {name} backbone: {', '.join(faults[:8])} … ({len(faults)} in all)")
+    wanted = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    faults = misfits(wanted, of_backbone, classifier)
+    if faults:
+        source = getattr(weights, "source", "these weights")
+        raise BackboneError(f"{source} is no {name} backbone: {told(faults)}")
+    network.load_state_dict(of_backbone, strict=False)
 
 
 def read_backbone_weights(path, trainable_layers: int = LAYERS) -> dict[str, Tensor] | None:
     """The tensors of a .safetensors or .pth file; None without one. Raises BackboneError where it can't be read without
     running code, and where without a file not all layers are to learn."""
-    from safetensors.torch import load_file
-
     if path is None:
         if trainable_layers < LAYERS:
             raise BackboneError(
@@ -142,8 +150,6 @@ def read_backbone_weights(path, trainable_layers: int = LAYERS) -> dict[str, Ten
             )
         return None
     try:
-        if str(path).endswith(".safetensors"):
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise BackboneError(f"{path} can't be read as plain weights: {error}") from error
+        return BackboneWeights(read_tensors(path)[0], str(path))
+    except TensorsError as error:
+        raise BackboneError(str(error)) from error

@@ -1,10 +1,8 @@
 """Checkpoints: safetensors files whose metadata hold the settings that the weights were trained with."""
 
-import json
 from pathlib import Path
 
 from store.blobs import canonical_json, check_content
-from structures.errors import UserError
 
 _KEY = "cap2mask"  # one entry: safetensors writes several in an order that changes from run to run
 
@@ -20,12 +18,9 @@ def write_safetensors(path: Path, tensors: dict, settings: dict) -> None:
 def read_safetensors(path: Path) -> tuple[dict, dict]:
     """Tensors and settings of a file that a stage wrote. Raises UserError where it is none, or where it is a result of the
     store that holds something else than was written."""
-    from safetensors import SafetensorError, safe_open
+    from structures.tensors import TensorsError, read_tensors
 
     check_content(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, settings
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no safetensors file: {error}") from error
+    if path.suffix != ".safetensors":
+        raise TensorsError(f"{path} is no safetensors file: wanted is a stage's all.safetensors")
+    return read_tensors(path)

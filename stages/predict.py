@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline.config import checked
 from pipeline.files import find_file
 from pipeline.logs import message
 from pipeline.parameters import model_options
@@ -78,13 +79,17 @@ def predict(args: argparse.Namespace) -> None:
             f"{args.weights} is no detector's checkpoint: wanted is all.safetensors of train_detector, "
             "finetune_detector, train_teacher or train_student"
         )
-    text = _name_vectors(settings["text_embedder"], names, args.text_weights, args.text_tokens).to(device)
+    model = load_detector(tensors, settings, str(args.weights)).to(device)
+    try:
+        embedder = checked({"run": "any", "root": "any", "text_embedder": settings["text_embedder"]})["text_embedder"]
+    except UserError as error:
+        raise UserError(f"{args.weights} says wrong how names become vectors ({error}): name another") from error
+    text = _name_vectors(embedder, names, args.text_weights, args.text_tokens).to(device)
     if text.shape[1] != settings["detector"]["dimension"]:
         raise UserError(
             f"the detector knows text embeddings of {settings['detector']['dimension']} numbers, its text embedder "
             f"with these weights gives {text.shape[1]}: name with --text-weights those that it was trained with"
         )
-    model = load_detector(tensors, settings).to(device)
     files = _pictures(args.images)
     args.out.mkdir(parents=True, exist_ok=True)
     images, detections = [], []

@@ -25,10 +25,12 @@ STAGE = Stage(
 def run(job) -> None:
     import torch
 
+    from models.detector.mask_rcnn import STUDENT_ONLY
     from models.xpm.self_training import SELF_TRAINED, SelfTrained
     from models.xpm.student import RobustStudent
     from pipeline.checkpoint import read_safetensors
     from structures.rows import group_by_image
+    from structures.tensors import take_over
     from training.detector import train_detector
     from training.processes import all_reduce_min
     from training.tables import learnable_annotations, text_vectors
@@ -54,10 +56,12 @@ def run(job) -> None:
     image_ids = sorted(annotations.keys() | labels.keys())
     data = [(paths[i], annotations.get(i, []), labels.get(i, [])) for i in image_ids]
     tensors, settings = job.checkpoint("train_teacher")
+    source = "the checkpoint of train_teacher"
     if "resume" in job.files:
+        source = str(job.files["resume"])
         tensors, settings_of_student = read_safetensors(job.files["resume"])
         _check_vocabulary(settings_of_student.get("names", []), names, job.files["resume"])
-        _check_network(settings_of_student["detector"], settings["detector"], job.files["resume"])
+        _check_network(settings_of_student.get("detector", {}), settings["detector"], job.files["resume"])
         tensors.pop("least_noise", None)  # of all that it was trained on; eta is the least of its own steps alone
     settings["detector"] |= {"background_weight": p.background_weight}
     supervision = settings["supervision"]
@@ -73,7 +77,7 @@ def run(job) -> None:
     def new_student():
         torch.manual_seed(job.seed)
         model = (SelfTrained if self_trained else RobustStudent)(**student, **settings["detector"])
-        model.load_state_dict(tensors, strict=False)
+        take_over(model, tensors, source, passed_over=STUDENT_ONLY)
         model.freeze(p.frozen)
         model.to(job.device).train()
         model.set_vocabulary(text_vectors(rows, job.device))
@@ -111,6 +115,8 @@ def run(job) -> None:
 def _check_vocabulary(before: list[str], now: list[str], path) -> None:
     from structures.errors import UserError
 
+    if not isinstance(before, list) or not all(isinstance(name, str) for name in before):
+        raise UserError(f"{path} holds no student: its names are no list of texts")
     if before != now:
         gone, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))
         difference = "; ".join(

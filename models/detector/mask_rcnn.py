@@ -25,6 +25,7 @@ from models.detector.heads import BackgroundAwareRPNHead, EmbeddingHead, Float32
 from models.detector.parts import build_parts
 from models.pixels import COLOUR_MEAN, COLOUR_STD
 from structures.errors import UserError
+from structures.tensors import TensorsError, take_over
 
 PARTS = {
     "backbone": ("backbone.body",),
@@ -44,10 +45,18 @@ LOSSES = (
 STUDENT_ONLY = ("noise_head.", "least_noise")
 
 
-def load_detector(tensors: dict[str, Tensor], settings: dict) -> "OpenVocabularyMaskRCNN":
-    """The detector of a checkpoint, whichever stage trained it, to be used and not trained."""
-    model = OpenVocabularyMaskRCNN(**settings["detector"])
-    model.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(STUDENT_ONLY)})
+def load_detector(
+    tensors: dict[str, Tensor], settings: dict, source: str = "the checkpoint"
+) -> "OpenVocabularyMaskRCNN":
+    """The detector of a checkpoint, whichever stage trained it, to be used and not trained. source: the checkpoint's name.
+    Raises TensorsError where tensors and settings are of no detector."""
+    try:
+        model = OpenVocabularyMaskRCNN(**settings["detector"])
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise TensorsError(f"{source} is no detector's checkpoint: no network has its settings ({why})") from error
+    of_detector = {name: value for name, value in tensors.items() if not name.startswith(STUDENT_ONLY)}
+    take_over(model, of_detector, source)
     return model.eval()
 
 

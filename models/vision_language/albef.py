@@ -181,14 +181,22 @@ class ALBEF(nn.Module):
         sizes |= {"vision_heads": vision_heads, "text_heads": text_heads, **settings}
         if image_size is not None:
             sizes["image_size"] = image_size
-        pos_embed = tensors["visual_encoder.pos_embed"]
-        tensors["visual_encoder.pos_embed"] = resize_position_embeddings(
-            pos_embed, sizes["image_size"] // sizes["patch"]
-        )
-        tensors.setdefault("text_encoder.bert.embeddings.position_ids", torch.arange(sizes["positions"]).unsqueeze(0))
-        tensors.setdefault("temp", torch.tensor(0.07))
-        with torch.device("meta"):
-            model = cls(**sizes)
+        try:
+            pos_embed = tensors["visual_encoder.pos_embed"]
+            tensors["visual_encoder.pos_embed"] = resize_position_embeddings(
+                pos_embed, sizes["image_size"] // sizes["patch"]
+            )
+            tensors.setdefault(
+                "text_encoder.bert.embeddings.position_ids", torch.arange(sizes["positions"]).unsqueeze(0)
+            )
+            tensors.setdefault("temp", torch.tensor(0.07))
+            with torch.device("meta"):
+                model = cls(**sizes)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{path} is no ALBEF checkpoint, or of other heads than the configuration says: no network has its sizes ({why})"
+            ) from error
         check_fit(model.state_dict(), tensors, path)
         if dtype is not None:
             tensors = {
@@ -196,6 +204,22 @@ class ALBEF(nn.Module):
             }
         model.load_state_dict(tensors, assign=True)
         return model.eval().requires_grad_(False)
+
+
+def _tokenizer(model: ALBEF, weights: Path, tokens: Path | None, max_tokens: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model. Raises CheckpointError where the model has other word pieces, or fewer positions than a
+    sentence has tokens."""
+    tokenizer = read_tokenizer(weights, tokens, max_tokens)
+    embeddings = model.text_encoder.bert.embeddings
+    known, positions = len(embeddings.word_embeddings.weight), len(embeddings.position_embeddings.weight)
+    if len(tokenizer) > known:
+        raise CheckpointError(
+            f"{tokens or weights} holds {len(tokenizer)} word pieces, {weights} knows {known}: name the vocab.txt that "
+            "belongs to it"
+        )
+    if max_tokens > positions:
+        raise CheckpointError(f"max_tokens is {max_tokens}, {weights} has positions for {positions}")
+    return tokenizer
 
 
 def load(
@@ -214,7 +238,7 @@ def load(
     if precision == "bf16":
         model.vision_to(torch.bfloat16)
         torch.backends.cuda.matmul.allow_tf32 = True
-    return model, read_tokenizer(weights, tokens, max_tokens)
+    return model, _tokenizer(model, weights, tokens, max_tokens)
 
 
 def load_text(
@@ -228,7 +252,7 @@ def load_text(
 ) -> Callable[[list[str]], Tensor]:
     """See models.vision_language.interface: ALBEF's own text projection. vision_heads, text_heads: as for load."""
     model = ALBEF.from_checkpoint(weights, None, vision_heads, text_heads, torch.float32)
-    tokenizer = read_tokenizer(weights, tokens, max_tokens)
+    tokenizer = _tokenizer(model, weights, tokens, max_tokens)
 
     @torch.inference_mode()
     def embed(sentences: list[str]) -> Tensor:

@@ -1,14 +1,12 @@
 """ALBEF's weights, published (Li et al., 2021), fine-tuned or trained here: tensors by name, and their sizes."""
 
-import json
 import re
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from structures.errors import UserError
+from structures.tensors import TensorsError, misfits, read_tensors, told
 
 _MOMENTUM = re.compile(r"^(visual_encoder_m|text_encoder_m|vision_proj_m|text_proj_m|itm_head_m)\.")
 _QUEUES = re.compile(r"^(image_queue|text_queue|queue_ptr|idx_queue|ptr_queue)$")
@@ -23,25 +21,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
 
     path: plain weights (.pth), or .safetensors; momentum copies and queues are left out. Raises CheckpointError.
     """
-    tensors, settings = _read_tensors(path)
-    return _published_names(tensors), settings
-
-
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {}).get("cap2mask", "{}")).get("albef", {})
-            return {name: file.get_tensor(name) for name in file.keys()}, settings
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} can't be read as plain weights ({error}); it may need a newer download"
-        ) from error
-    content = content.get("model", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds no table of tensors, neither at its top nor under 'model'")
-    return dict(content), {}
+        tensors, settings = read_tensors(path)
+    except TensorsError as error:
+        raise CheckpointError(str(error)) from error
+    settings = settings.get("albef", {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{path} holds no settings of an ALBEF in its metadata: name another file")
+    return _published_names(tensors), settings
 
 
 def _published_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,20 +72,14 @@ def published_sizes(tensors: dict[str, Tensor], path: str | Path) -> dict:
             "projection": tensors["vision_proj.weight"].shape[0],
             "masked_language": "text_encoder.cls.predictions.bias" in tensors,
         }
-    except (KeyError, IndexError, ValueError) as error:
+    except (LookupError, ValueError, ArithmeticError, TypeError) as error:
         raise CheckpointError(
             f"{path} is no ALBEF checkpoint: no usable tensor {error}; wanted is ALBEF.pth or a fine-tuned sibling"
         ) from error
 
 
 def check_fit(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: str | Path) -> None:
-    """Raise CheckpointError listing the tensors that are missing, unknown, or of another shape than is wanted."""
-    faults = [f"missing {name} {tuple(wanted[name].shape)}" for name in wanted if name not in tensors]
-    faults += [f"unknown {name} {tuple(tensors[name].shape)}" for name in tensors if name not in wanted]
-    faults += [
-        f"{name} is {tuple(tensors[name].shape)}, wanted {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
+    """Raise CheckpointError naming the tensors that are missing, unknown, or of another shape or kind than is wanted."""
+    faults = misfits(wanted, tensors)
     if faults:
-        raise CheckpointError(f"{path} does not fit ALBEF in {len(faults)} tensors:\n  " + "\n  ".join(faults))
+        raise CheckpointError(f"{path} does not fit ALBEF in {len(faults)} tensors: {told(faults)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.vision_language.interface import ModelError
+from models.vision_language.pretrained import read_pretrained
 
 
 def load_text(weights: Path, tokens: Path | None, *, max_tokens: int, precision: str) -> Callable[[list[str]], Tensor]:
@@ -14,11 +14,8 @@ def load_text(weights: Path, tokens: Path | None, *, max_tokens: int, precision:
     as transformers saves it (bert-base-uncased). No network runs, so max_tokens and precision play no part."""
     from transformers import BertModel, BertTokenizerFast
 
-    try:
-        words = BertModel.from_pretrained(weights, local_files_only=True).get_input_embeddings().weight.detach().float()
-        tokenizer = BertTokenizerFast.from_pretrained(weights, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{weights} is no folder of a BERT model (bert-base-uncased): {error}") from error
+    network, tokenizer = read_pretrained(BertModel, BertTokenizerFast, weights, "BERT model (bert-base-uncased)")
+    words = network.get_input_embeddings().weight.detach().float()
 
     def embed(sentences: list[str]) -> Tensor:
         pieces = tokenizer(sentences, add_special_tokens=False)["input_ids"]

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from models.vision_language.fusion_bert import attention_bias
 from models.vision_language.interface import ModelError
+from models.vision_language.pretrained import read_pretrained
 from structures.errors import UserError
 
 
@@ -78,13 +79,10 @@ def _network(weights: Path, max_tokens: int):
     """transformers' network in evaluation mode, and its tokenizer."""
     from transformers import BertTokenizerFast, BlipForImageTextRetrieval
 
-    try:
-        network = BlipForImageTextRetrieval.from_pretrained(weights, local_files_only=True)
-        tokenizer = BertTokenizerFast.from_pretrained(weights, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{weights} is no folder of a BLIP matching model (blip-itm-base-coco): {error}") from error
+    what = "BLIP matching model (blip-itm-base-coco)"
+    network, tokenizer = read_pretrained(BlipForImageTextRetrieval, BertTokenizerFast, weights, what)
     tokenizer.model_max_length = max_tokens
-    return network.eval().requires_grad_(False), tokenizer
+    return network.requires_grad_(False), tokenizer
 
 
 def load(

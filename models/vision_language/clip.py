@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.vision_language.interface import ModelError
+from models.vision_language.pretrained import read_pretrained
 
 MAX_TOKENS = 77  # CLIP's positions
 
@@ -16,11 +16,9 @@ def load_text(weights: Path, tokens: Path | None, *, max_tokens: int, precision:
     it. A sentence is cut at CLIP's own 77 tokens, not at max_tokens."""
     from transformers import CLIPTextModelWithProjection, CLIPTokenizerFast
 
-    try:
-        network = CLIPTextModelWithProjection.from_pretrained(weights, local_files_only=True).eval().float()
-        tokenizer = CLIPTokenizerFast.from_pretrained(weights, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{weights} is no folder of a CLIP model (clip-vit-base-patch32): {error}") from error
+    what = "CLIP model (clip-vit-base-patch32)"
+    network, tokenizer = read_pretrained(CLIPTextModelWithProjection, CLIPTokenizerFast, weights, what)
+    network = network.float()
 
     @torch.inference_mode()
     def embed(sentences: list[str]) -> Tensor:

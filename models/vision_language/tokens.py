@@ -27,14 +27,22 @@ class VocabularyMissing(UserError):
 
 
 def read_tokenizer(weights: Path, vocabulary: Path | None, max_tokens: int) -> BertTokenizerFast:
-    """The tokenizer of a checkpoint: from a vocab.txt, or from the metadata of this project's own weights."""
-    if vocabulary is not None:
-        return tokenizer_from(Path(vocabulary).read_text(encoding="utf-8").split("\n"), max_tokens)
-    if Path(weights).suffix == ".safetensors":
-        with safe_open(weights, framework="pt") as file:
-            words = json.loads((file.metadata() or {}).get("cap2mask", "{}")).get("vocabulary")
-        if words:
-            return tokenizer_from(words, max_tokens)
+    """The tokenizer of a checkpoint: from a vocab.txt, or from the metadata of this project's own weights. Raises
+    VocabularyMissing naming the file that is none."""
+    source = vocabulary or weights
+    try:
+        if vocabulary is not None:
+            return tokenizer_from(Path(vocabulary).read_text(encoding="utf-8").split("\n"), max_tokens)
+        if Path(weights).suffix == ".safetensors":
+            with safe_open(weights, framework="pt") as file:
+                words = json.loads((file.metadata() or {}).get("cap2mask", "{}")).get("vocabulary")
+            if words:
+                return tokenizer_from(words, max_tokens)
+    except Exception as error:  # what is no text, no list, or no word pieces breaks their readers in many ways
+        why = " ".join(str(error).split())[:200]
+        raise VocabularyMissing(
+            f"{source} holds no BERT word pieces ({why}): name the vocab.txt of bert-base-uncased"
+        ) from error
     raise VocabularyMissing(
         f"{weights} holds no word pieces: point the config key tokens at the vocab.txt of bert-base-uncased (232 kB)"
     )
