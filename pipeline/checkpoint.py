@@ -4,15 +4,16 @@ from pathlib import Path
 
 from store.blobs import canonical_json, check_content
 
-_KEY = "cap2mask"  # one entry: safetensors writes several in an order that changes from run to run
-
 
 def write_safetensors(path: Path, tensors: dict, settings: dict) -> None:
     """Write named tensors, shared ones twice, and settings, which JSON can hold; equal ones give equal bytes."""
     from safetensors.torch import save_file
 
+    from structures.tensors import SETTINGS_KEY
+
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
-    save_file(plain, str(path), {_KEY: canonical_json(settings)})
+    # one entry: safetensors writes several in an order that changes from run to run
+    save_file(plain, str(path), {SETTINGS_KEY: canonical_json(settings)})
 
 
 def read_safetensors(path: Path) -> tuple[dict, dict]:

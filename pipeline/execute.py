@@ -12,8 +12,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -228,30 +228,13 @@ def _check_images(manifests: dict[str, list[Manifest]], shards: int) -> None:
                 )
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path) -> AbstractContextManager:
     """Wait for whoever does the very same action, of another run say: they would share a scratch folder, and who waits
     finds the result in the memo. Of processes that train together the one that started them holds the lock."""
     if processes.get_world_size() > 1:
-        yield
-        return
+        return nullcontext()
     make_folder(lock.parent)
-    try:
-        held = locks.acquire(lock, wait=False)
-        if held is None:
-            log.info("waiting for %s, which does the same", locks.holder(lock))
-            held = locks.acquire(lock)
-        locks.sign(held)
-    except OSError as error:
-        if not locks.are_missing(error):
-            raise
-        held = None
-        log.warning("no lock on %s (%s): let nothing else work on this data folder meanwhile", lock, error)
-    try:
-        yield
-    finally:
-        if held is not None:
-            locks.release(held, remove=lock)
+    return locks.held(lock, needed=False, signed=True)
 
 
 def _recall(memo: Path, blobs: Blobs, *, whole: bool) -> Manifest | None:
@@ -269,8 +252,7 @@ def _compute(
     action: Action, run: Callable, blobs: Blobs, scratch: Path, args: argparse.Namespace
 ) -> tuple[Manifest, bool]:
     """The work itself, and whether it would come out the same again; on GPUs of its own: in this process or, where several
-    are to share it, in those that this one
-    turns into; then this doesn't return."""
+    are to share it, in those that this one turns into; then this doesn't return."""
     stage, config = action.stage, action.config
     if processes.get_world_size() > 1:
         return _work(action, run, blobs, scratch, args)  # on the GPUs of who started these processes

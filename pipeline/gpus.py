@@ -61,41 +61,41 @@ def visible_gpus() -> dict[str, str]:
     Indices mean the same GPU to all who count alike; schedulers that show each job its own from 0 on show them to
     nvidia-smi as well, whose UUIDs differ then.
     """
-    installed = _installed_gpus()
-    named = os.environ.get(VISIBLE)
-    if named is None:
-        return installed
-    gpus = {}
-    for name in (part.strip() for part in named.split(",")):
-        if not re.match(r"\d+$|GPU-|MIG-", name):
-            break  # what is invalid hides all behind it, as for CUDA
-        of_this_start = [uuid for uuid in installed.values() if name.startswith("GPU-") and uuid.startswith(name)]
-        gpus[name] = of_this_start[0] if len(of_this_start) == 1 else installed.get(name, name)
-    return gpus
+    return _visible(_installed_gpus())
 
 
 def visible_names() -> list[str]:
     """The kinds of GPU that this process may use ("NVIDIA H200"), each once, sorted; "GPU" for those whose kind is not to
     be had. Loads no CUDA."""
-    rows = re.findall(r"^GPU \d+: (.*) \(UUID: (GPU-[^)]+)\)", _listing() or "", re.MULTILINE)
-    kinds = {uuid: kind for kind, uuid in rows}
-    return sorted({kinds.get(known_as, "GPU") for known_as in visible_gpus().values()})
+    gpus = _installed_gpus()
+    kinds = dict(gpus.values())
+    return sorted({kinds.get(known_as, "GPU") for known_as in _visible(gpus).values()})
 
 
-def _installed_gpus() -> dict[str, str]:
-    """{index: UUID} of the machine's GPUs, or of those that a container shows."""
-    listing = _listing()
-    if listing is None:
-        return {node.name.removeprefix("nvidia"): node.name for node in sorted(Path("/dev").glob("nvidia[0-9]*"))}
-    return dict(re.findall(r"^GPU (\d+): .*\(UUID: (GPU-[^)]+)\)", listing, re.MULTILINE))
+def _visible(gpus: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """visible_gpus, of what _installed_gpus found."""
+    installed = {index: known_as for index, (known_as, _) in gpus.items()}
+    named = os.environ.get(VISIBLE)
+    if named is None:
+        return installed
+    visible = {}
+    for name in (part.strip() for part in named.split(",")):
+        if not re.match(r"\d+$|GPU-|MIG-", name):
+            break  # what is invalid hides all behind it, as for CUDA
+        of_this_start = [uuid for uuid in installed.values() if name.startswith("GPU-") and uuid.startswith(name)]
+        visible[name] = of_this_start[0] if len(of_this_start) == 1 else installed.get(name, name)
+    return visible
 
 
-def _listing() -> str | None:
-    """What nvidia-smi says of the machine's GPUs, a line each; None where there is no nvidia-smi."""
+def _installed_gpus() -> dict[str, tuple[str, str]]:
+    """{index: (UUID, kind)} of the machine's GPUs, or of those that a container shows."""
     try:
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60).stdout
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
-        return None
+        nodes = sorted(Path("/dev").glob("nvidia[0-9]*"))
+        return {node.name.removeprefix("nvidia"): (node.name, "GPU") for node in nodes}
+    rows = re.findall(r"^GPU (\d+): (.*?) *\(UUID: (GPU-[^)]+)\)", done.stdout, re.MULTILINE)
+    return {index: (uuid, kind) for index, kind, uuid in rows}
 
 
 def _take(pool: dict[str, str], count: int) -> dict[str, int]:

@@ -16,12 +16,17 @@ def read_json(path: Path, remedy: str) -> object:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: {getattr(error, 'strerror', None) or error}; {remedy}") from error
-    if content.startswith(_GZIP):
-        raise SourceError(f"{path} is compressed: unpack it with gunzip")
+    refuse_compressed(path, content)
     try:
         return parse_json(content)
     except ValueError as error:
         raise SourceError(f"{path} is no JSON ({error}); fetch it again") from error
+
+
+def refuse_compressed(path: Path, start: bytes) -> None:
+    """Raises SourceError for a file that starts as gzip's do."""
+    if start.startswith(_GZIP):
+        raise SourceError(f"{path} is compressed: unpack it with gunzip")
 
 
 def check_regular(path: Path) -> None:

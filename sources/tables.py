@@ -8,12 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sources.json_files import check_regular, parse_json
+from sources.json_files import check_regular, parse_json, refuse_compressed
 from sources.part import SourceError
 
 MAX_LINE = 1 << 20  # characters; a longer line is no row of captions
 REMEDY = "set the ingest section of the config to the data set's files"
-_GZIP = b"\x1f\x8b"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at a file's start; else it is UTF-8, with or without a mark
 _BATCH = 1024
 
@@ -43,8 +42,7 @@ def lines(file: Path, remedy: str = REMEDY) -> Iterator[tuple[int, str]]:
     try:
         with file.open("rb") as stream:
             start = stream.read(2)
-        if start == _GZIP:
-            raise SourceError(f"{file} is compressed: unpack it with gunzip")
+        refuse_compressed(file, start)
         encoding = _MARKS.get(start, "utf-8-sig")
         with file.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
             number = 0

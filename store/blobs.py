@@ -16,6 +16,7 @@ from pathlib import Path
 
 from store import locks
 from structures.errors import UserError
+from structures.files import sync_folder
 
 CHUNK = 1 << 20
 _BLOB = re.compile(r"/store/([0-9a-f]{2})/\1[0-9a-f]{62}\.\w+$")
@@ -46,15 +47,6 @@ def check_content(path: Path) -> None:
     """Raises UserError where a path is that of a blob, or a link to one, which holds other bytes than its name says."""
     if is_named_by_content(path) and file_digest(path) != path.resolve().stem:
         raise UserError(f"{path} {_BROKEN}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> Path:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from store import locks
-from store.blobs import Blobs, file_digest, sync_folder
+from store.blobs import Blobs, file_digest
 from store.manifest import Damaged, Manifest, Output, Run, Unsealed, action_path, producer, read_sealed
 from structures.errors import UserError
+from structures.files import sync_folder
 from structures.progress import progress
 
 

@@ -73,12 +73,13 @@ def are_missing(error: OSError) -> bool:
 
 
 @contextmanager
-def held(path: Path, *, shared: bool = False, needed: bool = True) -> Iterator[None]:
+def held(path: Path, *, shared: bool = False, needed: bool = True, signed: bool = False) -> Iterator[None]:
     """Hold a lock, as acquire says, while the block runs. needed: whether a file system without locks is an error; where
-    it is not, a warning says that there are none."""
+    it is not, a warning says that there are none. signed: who waits is told for whom, what this process becomes holds it
+    on, and the file is gone in the end; for locks that one holds alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = acquire(path, shared=shared, through_exec=False)
+        descriptor = _acquire_signed(path) if signed else acquire(path, shared=shared, through_exec=False)
     except OSError as error:
         if needed or not are_missing(error):
             raise
@@ -88,7 +89,16 @@ def held(path: Path, *, shared: bool = False, needed: bool = True) -> Iterator[N
         yield
     finally:
         if descriptor is not None:
-            release(descriptor)
+            release(descriptor, remove=path if signed else None)
+
+
+def _acquire_signed(path: Path) -> int:
+    descriptor = acquire(path, wait=False)
+    if descriptor is None:
+        log.info("waiting for %s, which does the same", holder(path))
+        descriptor = acquire(path)
+    sign(descriptor)
+    return descriptor
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

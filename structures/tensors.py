@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from structures.errors import UserError
 
-_KEY = "cap2mask"  # in the metadata of this project's own files: the settings that the weights were trained with
+SETTINGS_KEY = (
+    "cap2mask"  # in the metadata of this project's own files: the settings that the weights were trained with
+)
 _MOST_TOLD = 8  # faults
 
 
@@ -42,7 +44,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 def _safetensors(path: Path) -> tuple[dict, dict]:
     with safe_open(path, framework="pt") as file:
-        settings = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+        settings = json.loads((file.metadata() or {}).get(SETTINGS_KEY, "{}"))
         return {name: file.get_tensor(name) for name in file.keys()}, settings
 
 

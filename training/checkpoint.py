@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from structures.errors import UserError
+from structures.files import sync_folder
 
 log = logging.getLogger("cap2mask")
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -38,11 +39,7 @@ def save_checkpoint(path: Path, state: dict) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # or a power cut undoes the rename
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def read_checkpoint(path: Path) -> dict | None:
