@@ -54,6 +54,19 @@ def test_a_batch_whose_captions_name_nothing_costs_nothing():
     sum(losses.values()).backward()
 
 
+def test_annotations_have_their_whole_weight_beside_pictures_without_any():
+    """So in parts of one picture, of which the mean is taken, this batch's would have half of it: docs/scale.md."""
+    images, targets = batch()
+    losses = []
+    for count in (1, 2):
+        model = student()
+        model.backbone.eval()  # it normalises by stored statistics, as one that was pretrained
+        torch.manual_seed(2)
+        losses.append(model(images[:count], targets[:count]))
+    alone, beside = (of["loss_objectness"].item() for of in losses)  # the others differ by the regions that are sampled
+    assert beside == pytest.approx(alone, rel=1e-3) and alone > 0
+
+
 def test_pictures_without_annotations_teach_no_background():
     images, targets = batch()
     unmarked = [targets[0] | {"annotated": torch.tensor(False), "pseudo": torch.tensor([True, True])}]
