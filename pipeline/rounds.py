@@ -11,14 +11,15 @@ from pipeline.config import checked
 
 def round_before(config: dict) -> dict:
     """The configuration of the round before that of `config`, of two rounds or more: one round less, what the key
-    `earlier_rounds` lays over it, and no detector but train_detector. Raises ConfigError where that is wrong."""
+    `earlier_rounds` lays over it, and no detector but train_detector, no measure of proposals. Raises ConfigError where that
+    is wrong."""
     from pipeline.variants import overlaid  # here: Snakemake takes half a second
 
     number = config["rounds"] - 1
     first = config["run"].removesuffix(f".round{config['rounds']}")
-    named = {"run": f"{first}.round{number}", "rounds": number, "tables": {"seeds": []}, "producing_runs": {}}
-    before = overlaid(config, config["earlier_rounds"], named)
-    return checked(before | {"detectors": ["train_detector"]})
+    named = {"run": f"{first}.round{number}", "rounds": number, "tables": {"seeds": []}}
+    alone = {"detectors": ["train_detector"], "evaluate_proposals": {"generators": []}, "producing_runs": {}}
+    return checked(overlaid(config, config["earlier_rounds"], named) | alone)
 
 
 def rounds_before(config: dict) -> list[dict]:
