@@ -12,12 +12,13 @@ if not workflow.overwrite_configfiles:  # a --configfile is the whole configurat
 
 
 # Every stage in the order of the work, and those whose results it reads, with a question mark behind what some configurations
-# do without. The script stages/<stage>.py declares the rest, and must agree; `snakemake --list-rules` says what each does.
+# do without, and < behind what is of the round before. The script stages/<stage>.py declares the rest, and must agree; `snakemake --list-rules` says what each does.
 
 DATA_SET = {
     "ingest": "",
     "categories": "ingest?",
     "nouns": "ingest categories",
+    "embed_text": "ingest? categories",
 }
 PSEUDO_LABELS = {
     "gradcam": "ingest nouns",
@@ -26,10 +27,10 @@ PSEUDO_LABELS = {
     "propose": "ingest selective_search train_wspn?",
     "select_boxes": "ingest nouns gradcam propose",
     "segment": "ingest gradcam select_boxes",
-    "pseudo_labels": "ingest categories segment",
+    "relabel": "ingest nouns gradcam embed_text train_detector<",
+    "pseudo_labels": "ingest categories segment? relabel?",
 }
 DETECTOR = {
-    "embed_text": "ingest? categories",
     "train_detector": "ingest embed_text pseudo_labels",
     "finetune_detector": "ingest embed_text pseudo_labels? train_detector",
 }
@@ -37,16 +38,16 @@ XPM = {
     "pretrain_captions": "ingest nouns? embed_text?",
     "train_teacher": "ingest embed_text pretrain_captions?",
     "teacher_labels": "ingest nouns embed_text train_teacher",
-    "student_labels": "ingest embed_text segment? teacher_labels?",
+    "student_labels": "ingest embed_text segment? relabel? teacher_labels?",
     "train_student": "ingest embed_text train_teacher student_labels",
     "label_noise": "ingest embed_text student_labels train_student",
 }
 WHAT_CAME_OUT = {
     "detect": "ingest embed_text detector",
-    "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment",
+    "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel?",
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
     "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
-    "report": "ingest nouns gradcam? propose? select_boxes? segment? detect student_labels? label_noise?",
+    "report": "ingest nouns gradcam? propose? select_boxes? segment? relabel? detect student_labels? label_noise?",
 }
 # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
 SHIPPED_WEIGHTS = {"pretrain_vlm": "", "pretrain_backbone": ""}

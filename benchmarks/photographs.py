@@ -4,7 +4,7 @@
 
 FILE.py has partial_map(mask, rng): a stand-in for the activation of an object, made from its true mask. Every object
 gets its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU
-of the whole box, the thresholded map, the network of Eq. 7 and grabcut; and the recall of selective search's modes.
+of the whole box, the thresholded map, the network of Eq. 7 and grabcut; the share of right boxes of each box-choice method; and the recall of selective search's modes.
 """
 
 import argparse
@@ -15,10 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from benchmarks.crops import by_colour, grabcut_options
 from evaluation.label_quality import box_recall, threshold_map
+from models.grounding.box_choice.interface import load_method
 from models.grounding.crops import cut_crop, paste_mask
 from models.masks.network import segment_crops, weight_count
 from models.proposals.selective_search import selective_search
@@ -28,6 +30,7 @@ from structures.boxes import xywh_to_xyxy
 from structures.masks import decode, encode, iou
 
 MIN_SIDE = 48  # pixels of an object that counts
+METHODS = ("activation", "soft_overlap")  # of choosing a box
 
 
 def _objects(root: Path, splits: list[str]) -> list[tuple[str, np.ndarray, dict]]:
@@ -107,6 +110,31 @@ def proposals(root: Path, splits: list[str]) -> None:
         print(f"selective search, {mode}: " + ", ".join(f"{kind} {np.mean(v):.3f}" for kind, v in total.items()))
 
 
+def boxes(root: Path, splits: list[str], partial_map) -> None:
+    """Print the share of objects whose box each score chooses with an IoU of at least 0.5 among selective search's, all of
+    them and the first 50, and what an oracle would reach."""
+    cv2.setNumThreads(1)
+    of_image: dict[str, list[tuple[int, np.ndarray, dict]]] = {}
+    for i, (path, box, truth) in enumerate(_objects(root, splits)):
+        of_image.setdefault(path, []).append((i, box, truth))
+    hits: dict[str, list[float]] = {}
+    for path, objects in tqdm(of_image.items(), desc="boxes", unit="image", ascii=True):
+        image = decode_image(resolve(root, path))
+        proposed, _ = selective_search(image, mode="quick", min_side=8, max_boxes=2000, seed=1)
+        size = {"heights": np.array([image.shape[0]]), "widths": np.array([image.shape[1]])}
+        for i, box, truth in objects:
+            activation = partial_map(decode(truth), np.random.default_rng(i))[None]
+            overlap = box_iou(torch.tensor(proposed), torch.tensor(box[None], dtype=torch.float32))[:, 0].numpy()
+            hits.setdefault("best of all", []).append(overlap.max() >= 0.5)
+            for count in (50, len(proposed)):
+                title = "the first 50" if count == 50 else "all"
+                for name in METHODS:
+                    options = {"interpolation": "linear"} | size
+                    [[choice]] = load_method(name)(activation, proposed[None, :count], **options)
+                    hits.setdefault(f"{name} of {title}", []).append(overlap[choice.index] >= 0.5)
+    print("boxes, share with IoU 0.5: " + ", ".join(f"{name} {np.mean(v):.3f}" for name, v in hits.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
@@ -117,6 +145,7 @@ def main() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     masks(args.root, args.split, module.partial_map)
+    boxes(args.root, args.split, module.partial_map)
     proposals(args.root, args.split)
 
 

@@ -12,6 +12,16 @@ def uses_ovis_labels(config: dict) -> bool:
     return bool(trained - _OF_XPM) or ("train_student" in trained and config["student_labels"]["labels"] != "xpm")
 
 
+def first_round(config: dict) -> bool:
+    """Whether the labels are those of activation, boxes and their outlines."""
+    return config["rounds"] == 1
+
+
+def later_round(config: dict) -> bool:
+    """Whether the labels are the detector's of the round before."""
+    return config["rounds"] > 1
+
+
 def compares_proposals(config: dict) -> bool:
     """Whether the run measures who proposes boxes on validation images."""
     return bool(config["evaluate_proposals"]["generators"])

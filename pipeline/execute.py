@@ -27,6 +27,7 @@ from pipeline.logs import message, start_log
 from pipeline.numerics import configure_torch
 from pipeline.parameters import code_fingerprint, draws_random_numbers, params_in_key
 from pipeline.registry import detectors
+from pipeline.rounds import round_before, source_key
 from pipeline.stage import Stage
 from schemas.tables import TABLES
 from store import locks
@@ -189,6 +190,11 @@ def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, lis
     for artifact in artifacts:
         producing_run = config["producing_runs"].get(producer(artifact)[0], config["run"])
         manifests[artifact] = Run(data, producing_run).manifests_of(artifact, shard, parts)
+    for artifact in stage.round_before:
+        if config["rounds"] == 1:
+            raise UserError("the first round has none before it: nothing to do with `rounds: 1`")
+        source = config["producing_runs"].get(source_key(producer(artifact)[0])) or round_before(config)["run"]
+        manifests[artifact] = Run(data, source).manifests_of(artifact, shard, parts)
     _check_images(manifests, config["shards"])
     inputs = {artifact: outputs_among(of_artifact, artifact, shard) for artifact, of_artifact in manifests.items()}
     for artifact, outputs in inputs.items():

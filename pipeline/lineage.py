@@ -1,13 +1,14 @@
 """What each stage's result depends on under a configuration, and which of several runs can share a result.
 
 Two runs share a stage where all that its result is made of is configured alike: its parameters, its seed where it draws
-random numbers, and whatever precedes it.
+random numbers, and whatever precedes it, that of earlier rounds included.
 """
 
 import hashlib
 
 from pipeline.parameters import draws_random_numbers, records, sections
 from pipeline.registry import detectors, stages
+from pipeline.rounds import round_before, source_key
 from store.blobs import canonical_json
 from store.manifest import producer
 
@@ -56,6 +57,9 @@ def _signature(stage: str, config: dict, part: str, known: dict) -> str:
     }
     if stage == "ingest":
         contents["toy"] = config["toy"]
+    if declaration.round_before and config["rounds"] > 1:
+        before = round_before(config)
+        contents["round_before"] = [signature(producer(artifact)[0], before) for artifact in declaration.round_before]
     if declaration.per == "detector":
         contents["before"] = [signature(name, config, known=known) for name in (*parents(stage, config), part)]
     else:
@@ -83,4 +87,13 @@ def producing_runs(configs: dict[str, dict]) -> dict[str, dict[str, str]]:
                 producers[run][name] = run
             else:
                 producers[run][name] = first.setdefault(signature(name, config, known=known), run)
+    for run, config in configs.items():
+        if config["rounds"] > 1:
+            before = producers[round_before(config)["run"]]
+            producers[run] |= {source_key(name): before[name] for name in stages_of_round_before()}
     return producers
+
+
+def stages_of_round_before() -> list[str]:
+    """The stages of the round before whose results any stage reads, sorted."""
+    return sorted({producer(artifact)[0] for stage in stages().values() for artifact in stage.round_before})

@@ -30,7 +30,11 @@ def _fault(script: str, stage: Stage, declarations: dict[str, Stage]) -> str:
     """What is wrong with a declaration; empty where nothing is."""
     if stage.name != script:
         return f"Stage(name={stage.name!r}); a stage has the name of its script"
-    unknown = [artifact for artifact in stage.artifacts if artifact not in TABLES and artifact not in declarations]
+    unknown = [
+        artifact
+        for artifact in (*stage.artifacts, *stage.round_before)
+        if artifact not in TABLES and artifact not in declarations
+    ]
     if unknown:
         return f"reads {', '.join(unknown)}; neither a table of schemas/tables.py nor a stage has that name"
     tables = {name for name, table in TABLES.items() if table.stage == script}

@@ -29,7 +29,8 @@ class Stage:
     """What a stage reads, writes and needs.
 
     reads: tables, or checkpoints and files by the name of the stage that makes them; an Input where the configuration
-    decides. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of the configuration
+    decides. round_before: what it reads of the round before this one (key `rounds`), which is a run of its own; a stage of the
+    first round has none of these. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of the configuration
     that it uses besides its own section ("optimizer", "training.workers"); records: sections that it writes into its
     checkpoint as they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every
     shard, "detector" for one job a trained detector. detector: it trains a detector that the key `detectors` may name,
@@ -44,6 +45,7 @@ class Stage:
 
     name: str
     reads: tuple[str | Input, ...] = ()
+    round_before: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ class Stage:
 
     @property
     def artifacts(self) -> list[str]:
-        """All that it may read, whatever the configuration."""
+        """All that it may read of its own round, whatever the configuration."""
         return [entry if isinstance(entry, str) else entry.artifact for entry in self.reads]
 
     def trains_detector(self, config: dict) -> bool:

@@ -20,6 +20,7 @@ from pipeline.lineage import parents, producing_runs
 from pipeline.paper_tables import check_variants
 from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
 from pipeline.registry import detectors, stages, summary
+from pipeline.rounds import rounds_before, source_key
 from pipeline.variants import run_name, variants
 from store import locks
 from store.blobs import Blobs, make_folder, write_atomically
@@ -36,7 +37,7 @@ class Workflow:
     """A configured run, and the variants of it that the tables compare, as Snakemake sees them.
 
     order: {stage: the stages whose results it reads}, as the Snakefile shows them: names with spaces between, a
-    question mark behind those that some configurations do without. Paths are patterns in {run}; what a job reads is
+    question mark behind those that some configurations do without, < behind what is read of the round before. Paths are patterns in {run}; what a job reads is
     asked for by functions of its wildcards, since a variant takes from another run what is configured alike there.
 
     files: those that the configuration was read from.
@@ -56,6 +57,8 @@ class Workflow:
         for variant, seed, overlay in variants(self.config):
             self.variants.append((variant, seed))
             self.configs[overlay["run"]] = checked(overlay)
+        for run_config in list(self.configs.values()):
+            self.configs |= {before["run"]: before for before in rounds_before(run_config)}
         producers = producing_runs(self.configs)
         for run, run_config in self.configs.items():
             run_config["producing_runs"] = {stage: other for stage, other in producers[run].items() if other != run}
@@ -74,11 +77,11 @@ class Workflow:
 
     def of_this_run(self, *names: str) -> list[str]:
         """The manifests of stages of the configured run itself, of all their shards or detectors."""
-        return [
-            self.manifest(name).format(run=self.run, **part)
-            for name in names
-            for part in _wildcards(stages()[name].per, self.config)
-        ]
+        return [manifest for name in names for manifest in self._of_run(self.run, name)]
+
+    def _of_run(self, run: str, stage: str) -> list[str]:
+        parts = _wildcards(stages()[stage].per, self.configs[run])
+        return [self.manifest(stage).format(run=run, **part) for part in parts]
 
     # What a rule reads: functions of wildcards
 
@@ -101,6 +104,10 @@ class Workflow:
                 manifests += [self._produced(parent, wildcards.run, **part) for part in parts]
             if per == "detector":
                 manifests.append(self._produced(wildcards.detector, wildcards.run))
+            for artifact in stages()[stage].round_before:
+                before, _ = producer(artifact)
+                run = config["producing_runs"][source_key(before)]
+                manifests += self._of_run(run, before)
             return manifests
 
         return manifests_of_job
@@ -240,8 +247,11 @@ class Workflow:
     # What the whole run asks for
 
     def goals(self, *names: str, scores: str) -> list[str]:
-        """What `all` asks for: the stages of the names, and the one of the scores where there is ground truth."""
-        return self.of_this_run(*names, *[scores] * has_ground_truth(self.config))
+        """What `all` asks for: the stages of the names, and the one of the scores, of earlier rounds as well, where there
+        is ground truth."""
+        runs = [self.run, *(before["run"] for before in rounds_before(self.config))]
+        measured = [manifest for run in runs for manifest in self._of_run(run, scores)]
+        return self.of_this_run(*names) + measured * has_ground_truth(self.config)
 
     def check_files(self, names: set[str]) -> None:
         """Look for every file that the stages need, and say once that scores are left out where they must be.
@@ -346,6 +356,7 @@ def _check_order(order: dict[str, str]) -> None:
         edges = {producer(artifact)[0]: "?" for artifact in stage.artifacts} | dict.fromkeys(always, "")
         declared[name] = {f"{edge}{mark}" for edge, mark in edges.items()}
         declared[name] |= {"detector"} if stage.per == "detector" else set()
+        declared[name] |= {f"{producer(artifact)[0]}<" for artifact in stage.round_before}
     for name in sorted(declared.keys() - order.keys()):
         raise ValueError(f"the Snakefile has no line for stages/{name}.py")
     for name in sorted(order.keys() - declared.keys()):
@@ -355,7 +366,7 @@ def _check_order(order: dict[str, str]) -> None:
         if set(edges.split()) != declared[name]:
             reads = " ".join(sorted(declared[name]))
             raise ValueError(f"the Snakefile: {name} reads {edges!r}, but stages/{name}.py declares {reads!r}")
-        late = {edge.rstrip("?") for edge in edges.split()} - before
+        late = {edge.rstrip("?") for edge in edges.split() if not edge.endswith("<")} - before
         if late:
             raise ValueError(f"the Snakefile: {name} stands before {', '.join(sorted(late))}")
         before.add(name)

@@ -166,6 +166,22 @@ TABLES: dict[str, Table] = {
             ("agreement", pa.float32(), "mean activation inside the mask less outside it, within the box, -1 to 1"),
         ),
     ),
+    "round_masks": Table(
+        "relabel",
+        ("image_id", "category", "instance"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "0 for the best mask of this category, then 1, 2 …"),
+            ("box", _BOX_XYXY, "xyxy, pixels of the image"),
+            ("score", pa.float32(), "of the detector of the round before and the activation together, 0 to 1"),
+            ("rank", pa.int32(), "place of the region among the detector's of this category, 0 the best"),
+            ("coverage", pa.float32(), "share of the whole activation that lies inside the box, 0 to 1"),
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels of the mask"),
+            ("agreement", pa.float32(), "mean activation inside the mask less outside it, within the box, -1 to 1"),
+        ),
+    ),
     "teacher_masks": Table(
         "teacher_labels",
         ("image_id", "category", "instance"),

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipeline.stage import Stage
+from pipeline.conditions import later_round
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="evaluate_labels",
@@ -17,6 +18,7 @@ STAGE = Stage(
         "wspn_proposals",
         "pseudo_boxes",
         "pseudo_masks",
+        Input("round_masks", when=later_round),
     ),
     writes=("label_metrics",),
     shares=("vision_language",),
@@ -24,6 +26,8 @@ STAGE = Stage(
     mem_mb=16000,
     runtime=240,
 )
+
+LABELS = {"pseudo_masks": "pseudo_labels", "round_masks": "round_labels"}  # table: protocol
 
 
 def run(job) -> None:
@@ -47,11 +51,11 @@ def run(job) -> None:
             values.setdefault((protocol, kind, group, metric), []).append(float(value))
 
     judged = judged_categories(job.rows("judged"), sizes)
-    pseudo_masks = (row for row in job.rows("pseudo_masks") if row["image_id"] in sizes and row["category"] in known)
-    labels = {
-        "pseudo_labels": list(_pseudo_labels(of_judged(pseudo_masks, judged), objects, note)),
-        "gradcam_labels": list(of_judged(_thresholded_maps(job, sizes, objects, note), judged)),
-    }
+    labels = {"gradcam_labels": list(of_judged(_thresholded_maps(job, sizes, objects, note), judged))}
+    for table, protocol in LABELS.items():
+        if job.has(table):
+            masks = (row for row in job.rows(table) if row["image_id"] in sizes and row["category"] in known)
+            labels[protocol] = list(_measured_labels(protocol, of_judged(masks, judged), objects, note))
     _measure_other_scores(job, sizes, objects, note)
     _measure_proposals(job, sizes, truth, note)
     with job.writer("label_metrics") as writer:
@@ -169,8 +173,8 @@ def _measure_proposals(job, sizes: dict, truth: list[dict], note) -> None:
                 note("proposals", kind, row["category"], "recall", box_recall(boxes, row["bbox"]))
 
 
-def _pseudo_labels(pseudo_masks: Iterator[dict], objects: dict, note) -> Iterator[dict]:
-    """Measure the pseudo-masks and their boxes; each as a label with an xywh box."""
+def _measured_labels(protocol: str, pseudo_masks: Iterator[dict], objects: dict, note) -> Iterator[dict]:
+    """Measure pseudo-masks and their boxes; each as a label with an xywh box."""
     from evaluation.label_quality import best_iou, box_recall
     from structures.boxes import xyxy_to_xywh
 
@@ -178,10 +182,12 @@ def _pseudo_labels(pseudo_masks: Iterator[dict], objects: dict, note) -> Iterato
         yield row | {"bbox": xyxy_to_xywh(row["box"]).tolist()}
         annotations = objects.get((row["image_id"], row["category"]), [])
         segmentations = [annotation["segmentation"] for annotation in annotations]
-        note("pseudo_labels", "mask", row["category"], "iou", best_iou(row["segmentation"], segmentations))
+        iou = best_iou(row["segmentation"], segmentations)
+        note(protocol, "mask", row["category"], "iou", iou)
+        note(protocol, "mask", row["category"], "share50", iou >= 0.5)
         if annotations:
             recall = max(box_recall(row["box"][None], annotation["bbox"]) for annotation in annotations)
-            note("pseudo_labels", "box", row["category"], "recall50", recall)
+            note(protocol, "box", row["category"], "recall50", recall)
 
 
 if __name__ == "__main__":

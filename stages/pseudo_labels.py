@@ -1,10 +1,16 @@
 """Write the pseudo-masks as COCO JSON: what the detector learns from, and what other trainers can take."""
 
-from pipeline.stage import Stage
+from pipeline.conditions import first_round, later_round
+from pipeline.stage import Input, Stage
 
 STAGE = Stage(
     name="pseudo_labels",
-    reads=("images", "pseudo_masks", "categories"),
+    reads=(
+        "images",
+        Input("pseudo_masks", when=first_round),
+        Input("round_masks", when=later_round),
+        "categories",
+    ),
     writes=("pseudo_labels",),
     mem_mb=16000,
 )
@@ -19,7 +25,7 @@ def run(job) -> None:
     p = job.params
     vocabulary = read_vocabulary(job.paths("categories")[0])
     masks = []
-    for row in job.rows("pseudo_masks"):
+    for row in job.rows("round_masks" if job.has("round_masks") else "pseudo_masks"):
         if vocabulary.group(row["category"]) not in p.groups:
             continue
         if row["area"] < p.min_area:

@@ -1,6 +1,8 @@
 """Draw contact sheets: what each step made of a dozen training images, what each detector finds in a dozen others."""
 
-from pipeline.conditions import estimates_noise, uses_ovis_labels
+from collections.abc import Iterable
+
+from pipeline.conditions import estimates_noise, later_round, uses_ovis_labels
 from pipeline.stage import Input, Stage
 
 STAGE = Stage(
@@ -13,6 +15,7 @@ STAGE = Stage(
         Input("wspn_proposals", when=uses_ovis_labels),
         Input("pseudo_boxes", when=uses_ovis_labels),
         Input("pseudo_masks", when=uses_ovis_labels),
+        Input("round_masks", when=lambda config: uses_ovis_labels(config) and later_round(config)),
         "detections",
         Input("student_labels", when=estimates_noise),
         Input("label_noise", when=estimates_noise),
@@ -20,6 +23,7 @@ STAGE = Stage(
     writes=("report",),
     threads=1,
 )
+LABELS = {"pseudo_masks": "pseudo-mask", "round_masks": "of the last round"}  # table: title
 MIN_SCORE, MAX_OVERLAP = 0.5, 0.4  # of the detections that are drawn
 
 
@@ -52,10 +56,7 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
     chosen = _evenly_spread(sorted(pairs), p.scenes)
     proposals = {row["image_id"]: row["boxes"] for row in job.rows("wspn_proposals") if row["image_id"] in chosen}
     boxes = {(r["image_id"], r["category"]): r["box"] for r in job.rows("pseudo_boxes") if r["instance"] == 0}
-    masks: dict[tuple[str, str], list] = {}
-    for row in job.rows("pseudo_masks"):
-        if row["image_id"] in chosen:
-            masks.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
+    labels = {title: _masks(job.rows(table), set(chosen)) for table, title in LABELS.items() if job.has(table)}
     for i, image_id in enumerate(chosen):
         image = _picture(job, images[image_id])
         of_image = proposals.get(image_id, np.zeros((0, 4)))
@@ -68,14 +69,26 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
                 (drawing.draw_heatmap(image, maps[0]), "activation, G = 1"),
                 (drawing.draw_heatmap(image, maps.max(0)), f"activation, G = {len(maps)}"),
                 (drawing.draw_boxes(image, of_image, boxes.get(key)), f"{len(of_image)} proposals, chosen"),
-                (drawing.draw_masks(image, masks.get(key, []), drawing.GREEN), "pseudo-mask"),
             ]
+            for title, masks in labels.items():
+                panels.append((drawing.draw_masks(image, masks.get(key, []), drawing.GREEN), title))
             if truth:
                 true_masks = [decode(segmentation) for segmentation in truth.get(key, [])]
                 panels.append((drawing.draw_masks(image, true_masks, drawing.RED), "truth"))
             rows.append([drawing.panel(picture, title, p.zoom) for picture, title in panels])
         caption = texts[image_id, pairs[image_id][0]["caption_id"]]
         _save(job, f"train_{i:02d}", rows, f"{image_id}: {caption}")
+
+
+def _masks(rows: Iterable[dict], images: set[str]) -> dict[tuple[str, str], list]:
+    """The decoded masks of some images, by image and category."""
+    from structures.masks import decode
+
+    masks: dict[tuple[str, str], list] = {}
+    for row in rows:
+        if row["image_id"] in images:
+            masks.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
+    return masks
 
 
 def _draw_noise(job, images: dict, truth: dict) -> None:

@@ -18,6 +18,7 @@ def run(job) -> None:
 
     from models.grounding.box_choice.interface import load_method
     from models.grounding.maps import activation_maps, united
+    from models.grounding.pairs import instances_wanted
     from structures.batches import batches
     from structures.progress import progress
 
@@ -36,10 +37,7 @@ def run(job) -> None:
             image_id = image["image_id"]
             boxes = proposals[0]["boxes"] if proposals else np.zeros((0, 4), np.float32)
             whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
-            instances: dict[str, int] = {}
-            for noun in nouns:
-                count = min(noun["count"] or p.instances, p.instances)
-                instances[noun["category"]] = max(instances.get(noun["category"], 1), count)
+            instances = instances_wanted(nouns, p.instances)
             for row in rows:
                 category = row["category"]
                 for rank in np.flatnonzero(~whole):

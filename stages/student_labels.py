@@ -5,13 +5,21 @@ Where both systems label one noun, masks that agree weigh more and masks that do
 corrupted on purpose, to measure what noise does.
 """
 
+from pipeline.conditions import first_round, later_round
 from pipeline.stage import Input, Stage
+
+
+def labelled_by_ovis(config: dict) -> bool:
+    """Whether the student learns from Mask-free OVIS's labels, alone or beside the teacher's."""
+    return config["student_labels"]["labels"] != "xpm"
+
 
 STAGE = Stage(
     name="student_labels",
     reads=(
         "images",
-        Input("pseudo_masks", when=lambda config: config["student_labels"]["labels"] != "xpm"),
+        Input("pseudo_masks", when=lambda config: labelled_by_ovis(config) and first_round(config)),
+        Input("round_masks", when=lambda config: labelled_by_ovis(config) and later_round(config)),
         Input("teacher_masks", when=lambda config: config["student_labels"]["labels"] != "ovis"),
         "embeddings",
     ),
@@ -19,7 +27,7 @@ STAGE = Stage(
     random=lambda config: config["student_labels"]["corrupted_fraction"] > 0,
     mem_mb=8000,
 )
-SOURCES = {"ovis": "pseudo_masks", "xpm": "teacher_masks"}
+SOURCES = {"pseudo_masks": "ovis", "round_masks": "ovis", "teacher_masks": "xpm"}
 COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "area"]
 
 
@@ -30,13 +38,13 @@ def run(job) -> None:
     from structures.progress import progress
 
     p = job.params
-    sources = [name for name, table in SOURCES.items() if job.has(table)]
+    sources = {source: table for table, source in SOURCES.items() if job.has(table)}
     embedded = set(job.table("embeddings", ["category"])["category"].to_pylist())
 
     def labels():
         """(image_id, [(source, row), …]) of every image that has a label."""
-        ids = sorted({row["image_id"] for source in sources for row in job.rows(SOURCES[source], ["image_id"])})
-        tables = [job.rows(SOURCES[source], COLUMNS) for source in sources]
+        ids = sorted({row["image_id"] for table in sources.values() for row in job.rows(table, ["image_id"])})
+        tables = [job.rows(table, COLUMNS) for table in sources.values()]
         for image_id, (_, *of_image) in join_by_image(({"image_id": image_id} for image_id in ids), *tables):
             yield image_id, [(source, row) for source, rows in zip(sources, of_image) for row in rows]
 

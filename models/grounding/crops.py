@@ -91,8 +91,13 @@ def paste_mask(probability: np.ndarray, crop: Crop) -> dict | None:
     inside, phi = part[inner], crop.phi[inner]
     if not inside.any():
         return None
-    outside = phi[~inside]
-    agreement = float(phi[inside].mean()) - (float(outside.mean()) if outside.size else 0.0)
     mask = np.zeros(crop.size, np.uint8)
     mask[y0:y1, x0:x1] = inside
-    return {"segmentation": encode(mask), "area": float(inside.sum()), "agreement": agreement}
+    return {"segmentation": encode(mask), "area": float(inside.sum()), "agreement": agreement(inside, phi)}
+
+
+def agreement(mask: np.ndarray, activation: np.ndarray) -> float:
+    """The mean activation inside a mask less that outside it, -1 to 1. mask: [height, width] bool, of a box; activation:
+    of the same pixels. What has no pixels has a mean of 0."""
+    inside, outside = activation[mask], activation[~mask]
+    return (float(inside.mean()) if inside.size else 0.0) - (float(outside.mean()) if outside.size else 0.0)

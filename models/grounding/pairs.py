@@ -17,6 +17,15 @@ class Pair:
     image: Any
 
 
+def instances_wanted(nouns: list[dict], most: int) -> dict[str, int]:
+    """How many objects the captions of one image mean by each category, at most `most`; of a plural without a number as
+    many as that. nouns: the image's rows of the table nouns."""
+    wanted: dict[str, int] = {}
+    for noun in nouns:
+        wanted[noun["category"]] = max(wanted.get(noun["category"], 1), min(noun["count"] or most, most))
+    return wanted
+
+
 def named_pairs(nouns: list[dict], image: Any) -> list[Pair]:
     """The pairs of one image, in the order of their categories.
 

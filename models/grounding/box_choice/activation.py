@@ -4,6 +4,8 @@ A box is the product of two intervals, so the sum of a map over it is a product 
 the box's rows and columns give to the cells of A. Many pairs of a map and a list of boxes are three batched products.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from models.grounding.box_choice.interface import Choice
@@ -69,6 +71,28 @@ def choose(
     interpolation: "nearest" is OVIS's (Fig. 12); min_share: of the whole activation that a further box must
     hold. Nothing is chosen where the activation is zero everywhere or no box has an area.
     """
+    sizes = {"heights": heights, "widths": widths, "instances": instances}
+    return choose_by(density, activations, boxes, **sizes, interpolation=interpolation, min_share=min_share)
+
+
+def density(sums: np.ndarray, areas: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """Eq. 6: the activation inside over the square root of the area. sums, areas: [P, N]; totals: [P, 1], pixels."""
+    return sums / np.sqrt(areas)
+
+
+def choose_by(
+    score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    activations: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    instances: np.ndarray | int,
+    interpolation: str,
+    min_share: float,
+) -> list[list[Choice]]:
+    """As choose, by any score of the activation inside a box [P, N], its area [P, N] and the whole activation [P, 1], in
+    pixels."""
     if interpolation not in ("nearest", "linear"):
         raise ValueError(f"interpolation {interpolation!r}: nearest or linear")
     linear = interpolation == "linear"
@@ -78,26 +102,34 @@ def choose(
         part = slice(first, first + _PAIRS)
         maps, rects = activations[part].astype(np.float64), boxes[part].astype(np.float64)
         sizes = {"heights": heights[part], "widths": widths[part]}
-        choices += [[best] if best else [] for best in _best(maps, rects, **sizes, linear=linear)]
+        choices += [[best] if best else [] for best in _best(score, maps, rects, **sizes, linear=linear)]
         for i in np.flatnonzero(counts[part] > 1):
             size = {name: values[i : i + 1] for name, values in sizes.items()}
             choices[first + i] += _further(
-                maps[i], rects[i], choices[first + i], counts[first + i], min_share, **size, linear=linear
+                score, maps[i], rects[i], choices[first + i], counts[first + i], min_share, **size, linear=linear
             )
     return choices
 
 
 def _best(
-    maps: np.ndarray, boxes: np.ndarray, totals: np.ndarray | None = None, *, heights, widths, linear: bool
+    score: Callable,
+    maps: np.ndarray,
+    boxes: np.ndarray,
+    totals: np.ndarray | None = None,
+    *,
+    heights,
+    widths,
+    linear: bool,
 ) -> list[Choice | None]:
     """The best box of each pair; totals: [P], the whole activation of which shares are taken, in pixels."""
+    left = maps.mean((1, 2)) * heights * widths
     if totals is None:
-        totals = maps.mean((1, 2)) * heights * widths
+        totals = left
     sides = boxes[..., 2:] - boxes[..., :2]
     has_area = (sides > 0).all(-1)
-    roots = np.sqrt(np.where(has_area, sides[..., 0] * sides[..., 1], 1.0))
+    areas = np.where(has_area, sides[..., 0] * sides[..., 1], 1.0)
     sums = activation_sums(maps, boxes, heights, widths, linear=linear)
-    scores = np.where(has_area, sums / roots, -1.0)
+    scores = np.where(has_area, score(sums, areas, left[:, None]), -1.0)
     best = scores.argmax(1)
     each = np.arange(len(best))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -107,6 +139,7 @@ def _best(
 
 
 def _further(
+    score: Callable,
     left: np.ndarray,
     boxes: np.ndarray,
     choices: list[Choice],
@@ -130,7 +163,7 @@ def _further(
         x = np.clip(np.array([x0, x1]) * columns / widths, 0, columns)
         covered = interval_weights(y[0], y[1], rows)[:, None] * interval_weights(x[0], x[1], columns)
         left = left * (1 - covered)
-        [best] = _best(left[None], boxes[None], total, heights=heights, widths=widths, linear=linear)
+        [best] = _best(score, left[None], boxes[None], total, heights=heights, widths=widths, linear=linear)
         if best is None or best.share < min_share:
             break
         further.append(best)

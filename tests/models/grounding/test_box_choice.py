@@ -3,7 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+import torch
+from torchvision.ops import box_iou
 
+from models.grounding.box_choice import soft_overlap
 from models.grounding.box_choice.activation import activation_sums, choose, interval_weights
 from models.grounding.box_choice.interface import load_method
 from structures.errors import UserError
@@ -105,3 +108,33 @@ def test_a_method_is_found_by_its_name():
     for name in ("interface", "nothing", "../box_choice/activation"):
         with pytest.raises(UserError, match=r"wanted one of (\w+, )*activation"):
             load_method(name)
+
+
+def test_the_soft_overlap_of_full_activation_is_the_iou_of_boxes():
+    """Where the activation is 1 on a rectangle and 0 elsewhere, and a pixel counts 1."""
+    rng = np.random.default_rng(4)
+    grid = np.zeros((1, 8, 8))
+    grid[0, 2:6, 3:7] = 1
+    boxes = _random_boxes(rng, 200, 80, 80)
+    [[choice]] = soft_overlap.choose(grid, boxes, area_weight=1.0, **_size(80, 80))
+    iou = box_iou(torch.tensor(boxes[0]), torch.tensor([[30.0, 20, 70, 60]]))[:, 0]
+    assert choice.index == int(iou.argmax()) and choice.score == pytest.approx(float(iou.max()), rel=1e-6)
+
+
+def test_the_soft_overlap_takes_the_whole_where_equation_6_takes_a_part():
+    grid = np.zeros((1, 8, 8))
+    grid[0, 1:7, 1:7] = 0.4
+    grid[0, 2:4, 2:4] = 1.0
+    boxes = np.array([[[20, 20, 40, 40], [10, 10, 70, 70], [0, 0, 80, 80]]], np.float32)
+    [[part]] = choose(grid**3, boxes, **_size(80, 80))
+    [[whole]] = soft_overlap.choose(grid**3, boxes, area_weight=0.05, **_size(80, 80))
+    assert (part.index, whole.index) == (0, 1)
+
+
+def test_further_boxes_by_the_soft_overlap_are_of_what_is_left():
+    grid = np.zeros((1, 8, 8))
+    grid[0, 1:3, 1:3], grid[0, 5:7, 5:7] = 1.0, 0.8
+    boxes = np.array([[[10, 10, 30, 30], [50, 50, 70, 70], [0, 0, 80, 80], [11, 11, 31, 31]]], np.float32)
+    [choices] = soft_overlap.choose(grid, boxes, instances=3, min_share=0.2, **_size(80, 80))
+    assert [choice.index for choice in choices] == [0, 1]
+    assert soft_overlap.choose(np.zeros((1, 4, 4)), boxes[:, :1], **_size(9, 9)) == [[]]

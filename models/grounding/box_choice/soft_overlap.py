@@ -1,0 +1,38 @@
+"""Choosing boxes by how well they overlap what is activated: an intersection over union whose one set is soft (ours).
+
+    b* = argmax over proposals of  S / (k |b| + T - S),   S = sum of Phi inside b,  T = sum of Phi over the picture
+
+It is the Jaccard index of a box and the activation where every pixel of the box counts k: maps are blurred and lie low
+over most of an object, so that k below 1 is the level at which a pixel is more of the object than not. Eq. 6 of Mask-free
+OVIS, S / sqrt|b|, does not miss what a box leaves out, and so prefers parts.
+"""
+
+import numpy as np
+
+from models.grounding.box_choice.activation import choose_by
+from models.grounding.box_choice.interface import Choice
+
+
+def choose(
+    activations: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    instances: np.ndarray | int = 1,
+    interpolation: str = "nearest",
+    area_weight: float = 0.5,
+    min_share: float = 0.0,
+) -> list[list[Choice]]:
+    """See models.grounding.box_choice.interface: the best box by the soft overlap, and further ones for what activation is
+    left.
+
+    area_weight: k above, positive; min_share: of the whole activation that a further box must hold. Nothing is chosen where
+    the activation is zero everywhere or no box has an area.
+    """
+
+    def overlap(sums: np.ndarray, areas: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        return sums / (area_weight * areas + np.maximum(totals - sums, 0))
+
+    sizes = {"heights": heights, "widths": widths, "instances": instances}
+    return choose_by(overlap, activations, boxes, **sizes, interpolation=interpolation, min_share=min_share)

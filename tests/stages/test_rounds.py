@@ -1,0 +1,82 @@
+"""Rounds through Snakemake: the labels of the second are of the first one's detector, and each round is a run of its own."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from store.manifest import Run
+
+ALONE = ["rounds=2", "run=second", "detectors=[train_detector]", "evaluate_proposals={generators: []}"]
+SETTINGS = [*ALONE, "relabel={min_score: 0.001, instances: 2}"]
+
+
+@pytest.fixture(scope="module")
+def second(miniature):
+    """The run of two rounds beside the miniature's, whose stages of the first round are remembered."""
+    output = miniature.snakemake("--config", *SETTINGS)
+    return miniature.folder / "data", output
+
+
+def manifest(data, run: str, stage: str, part: str = "all"):
+    return Run(data, run).read_manifest(stage, part)
+
+
+def outputs(data, run: str, stage: str) -> dict[str, str]:
+    return {output.path: output.digest for output in manifest(data, run, stage).outputs}
+
+
+def test_the_first_round_is_the_run_that_has_no_other(second):
+    data, _ = second
+    assert outputs(data, "second.round1", "train_detector") == outputs(data, "mini", "train_detector")
+    assert outputs(data, "second", "train_detector") != outputs(data, "mini", "train_detector")
+    assert not manifest(data, "second.round1", "relabel", "0")
+
+
+def test_labels_are_of_named_nouns_alone_and_lie_where_their_masks_do(second):
+    data, _ = second
+    labels = pd.read_parquet(data / "runs/second/round_masks")
+    named = pd.read_parquet(data / "runs/second/nouns")[["image_id", "category"]].drop_duplicates()
+    assert len(labels) and len(labels.merge(named)) == len(labels)
+    assert labels.groupby(["image_id", "category"]).instance.apply(lambda i: sorted(i) == list(range(len(i)))).all()
+    assert labels.score.between(0, 1).all() and labels.coverage.between(0, 1).all() and (labels.area > 0).all()
+    first = labels[labels.instance == 0].set_index(["image_id", "category"]).score
+    further = labels[labels.instance > 0].set_index(["image_id", "category"]).score
+    assert (further <= first.reindex(further.index)).all()
+
+
+def test_the_second_detector_learns_from_them(second):
+    data, _ = second
+    labels = pd.read_parquet(data / "runs/second/round_masks")
+    taught = json.loads((data / "runs/second/pseudo_labels/all.json").read_text())
+    names = {row["id"]: row["name"] for row in taught["categories"]}
+    large = labels[labels.area >= 16]
+    assert sorted(names[row["category_id"]] for row in taught["annotations"]) == sorted(large.category)
+    read = {row["artifact"] for row in manifest(data, "second", "train_detector").inputs}
+    assert "pseudo_labels" in read
+
+
+def test_each_round_has_scores(second):
+    data, _ = second
+    for run, protocols in (("second", {"pseudo_labels", "round_labels"}), ("second.round1", {"pseudo_labels"})):
+        found = set(pd.read_parquet(data / "runs" / run / "metrics").protocol)
+        assert found & {"pseudo_labels", "round_labels"} == protocols and "generalized" in found
+
+
+def test_another_choice_of_labels_leaves_the_first_round_alone(miniature, second):
+    plan = miniature.snakemake("-n", "--config", *ALONE, "relabel={min_score: 0.001, activation_weight: 1}")
+    jobs = {line.split()[0] for line in plan.split("Job stats:")[1].splitlines()[3:] if line.strip()}
+    assert {"relabel", "pseudo_labels", "train_detector"} <= jobs
+    assert not jobs & {"gradcam", "segment", "select_boxes", "nouns"}
+
+
+def test_every_round_may_be_configured_for_itself(miniature, second):
+    plan = miniature.snakemake("-n", "--config", *SETTINGS, "earlier_rounds={train_detector: {steps: 3}}")
+    assert "data/runs/second.round1/manifests/train_detector/all.json" in plan
+    wrong = miniature.snakemake("-n", "--config", *SETTINGS, "earlier_rounds={train_detector: {stepz: 3}}", check=False)
+    assert "stepz" in wrong and "Traceback" not in wrong
+
+
+def test_a_first_round_has_nothing_to_go_by(miniature):
+    output = miniature.stage("relabel", "--run", "mini", check=False)
+    assert "rounds" in output and "Traceback" not in output
