@@ -61,7 +61,7 @@ def run(job) -> None:
         return found
 
     pictures = job.pictures(
-        job.by_image("gradcam", "nouns", columns={"images": ["image_id", "path", "sha256"]}),
+        job.by_image("gradcam", "nouns"),
         lambda picture, *_: uint8_tensor(picture),
         description="labels of the round",
         total=job.count_images("gradcam"),
