@@ -15,6 +15,7 @@ MAX_LINE = 1 << 20  # characters; a longer line is no row of captions
 REMEDY = "set the ingest section of the config to the data set's files"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at a file's start; else it is UTF-8, with or without a mark
 _BATCH = 1024
+_TOO_LONG = "a text is too long, or a quote is opened and not closed"
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Table:
 
 def read_table(file: Path) -> Table:
     """The table in a .csv, .tsv, .jsonl, .ndjson or .parquet file. Raises SourceError, also while its rows are read."""
-    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
+    readers = {".csv": csv_table, ".tsv": _tsv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
     kind = file.suffix.lower()
     if kind not in readers:
         raise SourceError(f"{file}: wanted a table as {', '.join(readers)}")
@@ -68,7 +69,8 @@ def csv_rows(file: Path, separator: str, remedy: str = REMEDY) -> Iterator[tuple
         except csv.Error as error:
             cells = str(error)
             if "field limit" in cells or "end of data" in cells:
-                raise SourceError(f"{file}, line {first}: a quote is opened and not closed ({error})") from error
+                what = "a quote is opened and not closed" if "end of data" in cells else _TOO_LONG
+                raise SourceError(f"{file}, line {first}: {what} ({error})") from error
         last = reader.line_num
         where = f"line {first}" if last <= first else f"lines {first} to {last}"
         first = last + 1
@@ -78,7 +80,8 @@ def csv_rows(file: Path, separator: str, remedy: str = REMEDY) -> Iterator[tuple
             yield where, cells
 
 
-def _csv(file: Path, separator: str = ",") -> Table:
+def csv_table(file: Path, separator: str = ",") -> Table:
+    """The table in a CSV file with a line of column names. Raises SourceError, also while its rows are read."""
     header = next(csv_rows(file, separator), (None, None))[1]
     if header is None or isinstance(header, str):
         raise SourceError(f"{file} has no line of column names ({header or 'it is empty'})")
@@ -104,7 +107,7 @@ def _padded(cells: list[str], wanted: int) -> bool:
 
 
 def _tsv(file: Path) -> Table:
-    return _csv(file, "\t")
+    return csv_table(file, "\t")
 
 
 def json_rows(file: Path) -> Iterator[tuple[str, dict | str]]:
