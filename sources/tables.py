@@ -154,7 +154,7 @@ class _parquet_errors:
         pass
 
     def __exit__(self, kind, error, _) -> None:
-        if isinstance(error, pa.ArrowException | OSError | ValueError | MemoryError):
+        if isinstance(error, pa.ArrowException | OSError | ValueError | OverflowError | MemoryError):
             reason = getattr(error, "strerror", None) or error
             raise SourceError(f"{self._file} can't be read as Parquet: {reason}") from error
 

@@ -104,7 +104,7 @@ def test_what_spreadsheets_write_is_read(tmp_path):
             b'image,caption\na.jpg,a cat\nb.jpg,"a dog\nc.jpg,a cup\n',
             "line 3: a quote is opened and not closed",
         ),
-        ("t.csv", b'image,caption\na.jpg,"' + b"x\n" * 200_000, "line 2: a quote is opened and not closed"),
+        ("t.csv", b'image,caption\na.jpg,"' + b"x\n" * 200_000, "line 2: a text is too long, or a quote is opened"),
         ("t.csv", b"image,caption\na.jpg," + b"x" * 3_000_000, "line 2 has more than"),
         ("t.csv", b"x" * 3_000_000, "line 1 has more than"),
         ("t.csv", gzip.compress(b"image,caption\n"), "is compressed"),
@@ -153,6 +153,13 @@ def test_columns_of_other_types_are_told(tmp_path):
     pq.write_table(both, tmp_path / "t.parquet")
     read = read_part(tmp_path, part("t.parquet"))
     assert [row["category"] for row in read.labels] == ["cat", "cup"] and [f.reason for f in read.faults] == ["bad_row"]
+
+
+def test_a_date_that_is_none_is_one_line(tmp_path):
+    taken = pa.array([2**31 - 1], pa.date32())
+    pq.write_table(pa.table({"image": ["a.jpg"], "caption": ["a cat"], "taken": taken}), tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match="t.parquet can't be read as Parquet"):
+        read_part(tmp_path, part("t.parquet"))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
