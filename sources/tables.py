@@ -86,24 +86,20 @@ def csv_table(file: Path, separator: str = ",") -> Table:
     if header is None or isinstance(header, str):
         raise SourceError(f"{file} has no line of column names ({header or 'it is empty'})")
     columns = _distinct(file, [name.strip() for name in header])
+    named = max((i for i, name in enumerate(columns, start=1) if name), default=0)  # empty ones may follow
 
     def rows() -> Iterator[tuple[str, dict | str]]:
         found = csv_rows(file, separator)
         next(found)
         for where, cells in found:
-            if isinstance(cells, list) and len(cells) != len(columns) and not _padded(cells, len(columns)):
-                cells = (
+            if isinstance(cells, list) and (len(cells) != len(columns) or any(cells[named:])):
+                cells = (  # which cell is too much nobody knows, even where an empty one stands at the end
                     f"{len(cells)} cells where the first line has {len(columns)}: put quotes around a text that holds "
                     f"{'tabs' if separator == chr(9) else 'commas'}"
                 )
             yield where, cells if isinstance(cells, str) else dict(zip(columns, cells))
 
     return Table(columns, rows)
-
-
-def _padded(cells: list[str], wanted: int) -> bool:
-    """Whether all that is too much is empty, as spreadsheets write it."""
-    return len(cells) > wanted and not any(cells[wanted:])
 
 
 def _tsv(file: Path) -> Table:

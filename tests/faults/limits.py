@@ -12,7 +12,7 @@ GIB = 1 << 30
 
 class Limited:
     """limited(function, *arguments): its result, or what it raised. Raises AssertionError where the process died, or took
-    more seconds of a processor (of the clock ten times as many, for others are at work, too); MemoryError comes where it
+    more seconds of a processor (of the clock sixty times as many, for others are at work, too); MemoryError comes where it
     wanted more memory than that."""
 
     def __init__(self, memory: int = GIB, seconds: int = 20):
@@ -46,7 +46,7 @@ def _prepare(memory: int) -> None:
 
 
 def _in_time(seconds: int, function: Callable, arguments: tuple):
-    timers = {signal.ITIMER_PROF: (signal.SIGPROF, seconds), signal.ITIMER_REAL: (signal.SIGALRM, 10 * seconds)}
+    timers = {signal.ITIMER_PROF: (signal.SIGPROF, seconds), signal.ITIMER_REAL: (signal.SIGALRM, 60 * seconds)}
     for timer, (number, most) in timers.items():
         signal.signal(number, _late)
         signal.setitimer(timer, most)
