@@ -8,12 +8,13 @@ from typing import Any
 
 import yaml
 
-from structures.errors import UserError
+from structures.errors import UserError, one_line
 from structures.json_texts import parse_json
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST, _LARGEST = 32, 2**63 - 1
 _MOST = 100_000  # values, aliases of YAML followed
+_MOST_TOLD = 5  # faults of a file
 
 
 class ConfigError(UserError):
@@ -37,7 +38,8 @@ class _Loader(LOADER):
 def read_yaml(file: Path, kind: type, remedy: str = "") -> Any:
     """The content of a YAML or JSON file, a `kind` (dict or list), None where it is empty.
 
-    Raises ConfigError where it is missing (and says the remedy), no YAML, names a key twice, or holds something else.
+    Raises ConfigError where it is missing (and says the remedy), no YAML, names a key twice, or holds something else, or
+    what no configuration can hold.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -55,6 +57,9 @@ def read_yaml(file: Path, kind: type, remedy: str = "") -> Any:
         raise ConfigError(f"{file} is no {language}: {' '.join(str(error).split())}") from error
     if content is not None and not isinstance(content, kind):
         raise ConfigError(f"{file} holds no {'keys' if kind is dict else 'list'}")
+    wrong = faults(content)  # before anything follows what is laid over another: a key may lead back to itself
+    if wrong:
+        raise ConfigError(f"{file}: {'; '.join(wrong[:_MOST_TOLD])}")
     return content
 
 
@@ -81,7 +86,7 @@ def faults(content: Any) -> list[str]:
             return [f"more than {_MOST:,} values"]
         fault = _fault(value)
         if fault:
-            found.append(f"{place or 'a key'} {fault}")
+            found.append(f"{one_line(place, 100) or 'a value'} {fault}")
     return found
 
 
@@ -92,7 +97,7 @@ def _values(value: Any, place: str, depth: int) -> Iterator[tuple[str, Any]]:
         yield place, ValueError
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield "", key
+            yield "a key", key
             yield from _values(item, f"{place}.{key}" if place else str(key), depth + 1)
     elif isinstance(value, list):
         for item in value:

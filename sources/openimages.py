@@ -1,25 +1,25 @@
 """Reader of Open Images (Kuznetsova et al., 2020): class names, image-level labels, boxes, and masks as CSV and PNG.
 
-The CSV files have millions of rows: Dask reads them in blocks, and rows are handed on as they come.
+The CSV files have millions of rows, which are handed on as they come.
 """
 
+from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
 import cv2
-import dask.dataframe as dd
 import numpy as np
-import pandas as pd
 
 from sources.images import ImageError, decode_mask
-from sources.json_files import check_regular
 from sources.openimages_classes import class_names
 from sources.part import Fault, Part, SourceError
-from sources.tables import json_rows
+from sources.tables import csv_table, json_rows
 from structures.masks import encode
 
-BLOCK = "32MB"
+BLOCK = 10_000  # masks that wait for a thread
 _MASKS = ("MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 _BOXES = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax", "IsGroupOf")
 _LABELS = ("ImageID", "LabelName", "Confidence")
@@ -38,17 +38,14 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     """
     names = class_names(root / part.classes)
     ids: set[str] = set()
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     if part.labels:
-        for frame in _frames(root / part.labels, _LABELS):
-            ids.update(frame.dropna().ImageID[_is_present(frame.Confidence)])
+        ids.update(row.ImageID for row in _rows(root / part.labels, _LABELS) if _is_present(row))
     if part.instances:
-        for frame in _frames(root / part.instances, _MASKS):
-            frame = frame.dropna()
-            ids.update(frame.ImageID)
-            for label, count in frame.LabelName.value_counts().items():
-                if label in names:
-                    counts[names[label]] = counts.get(names[label], 0) + int(count)
+        for row in _rows(root / part.instances, _MASKS):
+            if not isinstance(row, Fault):
+                ids.add(row.ImageID)
+                counts.update([names[row.LabelName]] if row.LabelName in names else ())
     if not ids:
         raise SourceError(f"{root}: neither ingest's labels nor its instances name an image")
     images = {i: (str(PurePosixPath(part.images) / f"{i}.jpg"), None, None) for i in sorted(ids)}
@@ -62,51 +59,55 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     )
 
 
-def _frames(file: Path, columns: tuple[str, ...]) -> Iterator[pd.DataFrame]:
-    """The blocks of a CSV file, one after another."""
-    try:
-        types = {name: "str" if name in _TEXT else "float64" for name in columns}
-        check_regular(file)
-        table = dd.read_csv(
-            str(file), usecols=list(columns), dtype=types, blocksize=BLOCK, index_col=False, on_bad_lines="error"
-        )
-        for block in table.to_delayed():
-            yield block.compute(scheduler="synchronous")
-    except OSError as error:
-        raise SourceError(
-            f"{file}: {error.strerror or error}; set the ingest section to the data set's files"
-        ) from error
-    except ValueError as error:
-        raise SourceError(f"{file} is not the file it should be, with columns {', '.join(columns)}: {error}") from error
+def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple | Fault]:
+    """Each row of a CSV file: its cells of the columns as a named tuple, texts and numbers, or a fault."""
+    table = csv_table(file)
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise SourceError(f"{file} has no column {', '.join(missing)}; wanted are {', '.join(columns)}")
+    row_of, cells_of = namedtuple("Row", columns)._make, itemgetter(*columns)
+    readers = [_text if name in _TEXT else _number for name in columns]
+    for where, cells in table.rows():
+        image_id, row = "", cells
+        if isinstance(cells, dict):
+            image_id = cells["ImageID"].strip()
+            try:
+                row = row_of(read(cell) for read, cell in zip(readers, cells_of(cells)))
+            except ValueError:
+                row = f"a cell is empty or no number: {', '.join(cells_of(cells))}"
+        yield Fault(image_id, "bad_row", f"{file}, {where}: {row}") if isinstance(row, str) else row
 
 
-def _incomplete(file: Path, frame: pd.DataFrame) -> Iterator[Fault]:
-    """A fault for each row that lacks a cell."""
-    for row in frame[frame.isna().any(axis=1)].to_dict("records"):
-        image_id = row["ImageID"] if isinstance(row["ImageID"], str) else ""
-        yield Fault(image_id, "bad_row", f"{file}: a row lacks a cell: {row}")
+def _text(cell: str) -> str:
+    """Raises ValueError for an empty cell."""
+    if not (text := cell.strip()):
+        raise ValueError
+    return text
 
 
-def _is_present(confidence: pd.Series) -> pd.Series:
-    return confidence >= 1.0
+def _number(cell: str) -> float:
+    """Raises ValueError for a cell that is no number."""
+    if (number := float(cell)) != number:
+        raise ValueError
+    return number
+
+
+def _is_present(row: tuple | Fault) -> bool:
+    return not isinstance(row, Fault) and row.Confidence >= 1
 
 
 def _labels(file: Path, names: dict[str, str]) -> Iterator[dict | Fault]:
-    for frame in _frames(file, _LABELS):
-        yield from _incomplete(file, frame)
-        frame = frame.dropna()
-        frame = frame[_is_present(frame.Confidence) & frame.LabelName.isin(names)]
-        for image_id, label in zip(frame.ImageID, frame.LabelName):
-            yield {"image_id": image_id, "category": names[label]}
+    for row in _rows(file, _LABELS):
+        if isinstance(row, Fault):
+            yield row
+        elif _is_present(row) and row.LabelName in names:
+            yield {"image_id": row.ImageID, "category": names[row.LabelName]}
 
 
 def _judged(file: Path, names: dict[str, str]) -> Iterator[dict]:
-    for frame in _frames(file, _LABELS):
-        frame = frame.dropna()
-        present = _is_present(frame.Confidence)
-        kept = (present | (frame.Confidence == 0)) & frame.LabelName.isin(names)
-        for image_id, label, is_present in zip(frame.ImageID[kept], frame.LabelName[kept], present[kept]):
-            yield {"image_id": image_id, "category": names[label], "present": bool(is_present)}
+    for row in _rows(file, _LABELS):
+        if not isinstance(row, Fault) and (_is_present(row) or row.Confidence == 0) and row.LabelName in names:
+            yield {"image_id": row.ImageID, "category": names[row.LabelName], "present": _is_present(row)}
 
 
 def _narratives(file: Path) -> Iterator[dict | Fault]:
@@ -127,28 +128,27 @@ def _annotations(
     if part.instances:
         masks = _Masks(root / part.masks)
         with ThreadPoolExecutor(threads) as pool:
-            for frame in _frames(root / part.instances, _MASKS):
-                yield from _incomplete(root / part.instances, frame)
-                frame = frame.dropna()
-                frame = frame[frame.LabelName.isin(names)]
-                sized = ((row, size) for row in frame.itertuples() if (size := size_of(row.ImageID)))
+            rows = _rows(root / part.instances, _MASKS)
+            named = (row for row in rows if isinstance(row, Fault) or row.LabelName in names)
+            while block := list(islice(named, BLOCK)):
+                yield from (row for row in block if isinstance(row, Fault))
+                known = (row for row in block if not isinstance(row, Fault))
+                sized = ((row, size) for row in known if (size := size_of(row.ImageID)))
                 yield from pool.map(lambda pair: _outlined(masks, *pair, names), sized)
     if part.boxes:
-        for frame in _frames(root / part.boxes, _BOXES):
-            yield from _incomplete(root / part.boxes, frame)
-            frame = frame.dropna()
-            for row in frame[(frame.IsGroupOf == 1) & frame.LabelName.isin(names)].itertuples():
-                size = size_of(row.ImageID)
-                if size and names[row.LabelName] in outlined:
-                    box = _box(row.XMin, row.XMax, row.YMin, row.YMax, size)
-                    if isinstance(box, str):
-                        yield Fault(row.ImageID, "bad_box", f"{root / part.boxes}: {box}", row.LabelName)
-                        continue
-                    x, y, w, h = box
-                    mask = np.zeros(size, np.uint8)
-                    mask[round(y) : round(y + h), round(x) : round(x + w)] = 1
-                    key = f"{row.ImageID}_{row.LabelName}_{row.XMin:.6f}_{row.YMin:.6f}_{row.XMax:.6f}_{row.YMax:.6f}"
-                    yield _row(row.ImageID, key, names[row.LabelName], box, mask, True)
+        for row in _rows(root / part.boxes, _BOXES):
+            if isinstance(row, Fault):
+                yield row
+            elif row.IsGroupOf == 1 and names.get(row.LabelName) in outlined and (size := size_of(row.ImageID)):
+                box = _box(row.XMin, row.XMax, row.YMin, row.YMax, size)
+                if isinstance(box, str):
+                    yield Fault(row.ImageID, "bad_box", f"{root / part.boxes}: {box}", row.LabelName)
+                    continue
+                x, y, w, h = box
+                mask = np.zeros(size, np.uint8)
+                mask[round(y) : round(y + h), round(x) : round(x + w)] = 1
+                key = f"{row.ImageID}_{row.LabelName}_{row.XMin:.6f}_{row.YMin:.6f}_{row.XMax:.6f}_{row.YMax:.6f}"
+                yield _row(row.ImageID, key, names[row.LabelName], box, mask, True)
 
 
 class _Masks:

@@ -16,6 +16,7 @@ MAX_LINE = 1 << 20  # characters; a longer line is no row of captions
 REMEDY = "set the ingest section of the config to the data set's files"
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at a file's start; else it is UTF-8, with or without a mark
 _BATCH = 1024
+_TOO_LONG = "a text is too long, or a quote is opened and not closed"
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Table:
 
 def read_table(file: Path) -> Table:
     """The table in a .csv, .tsv, .jsonl, .ndjson or .parquet file. Raises SourceError, also while its rows are read."""
-    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
+    readers = {".csv": csv_table, ".tsv": _tsv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
     kind = file.suffix.lower()
     if kind not in readers:
         raise SourceError(f"{file}: wanted a table as {', '.join(readers)}")
@@ -69,7 +70,8 @@ def csv_rows(file: Path, separator: str, remedy: str = REMEDY) -> Iterator[tuple
         except csv.Error as error:
             cells = str(error)
             if "field limit" in cells or "end of data" in cells:
-                raise SourceError(f"{file}, line {first}: a quote is opened and not closed ({error})") from error
+                what = "a quote is opened and not closed" if "end of data" in cells else _TOO_LONG
+                raise SourceError(f"{file}, line {first}: {what} ({error})") from error
         last = reader.line_num
         where = f"line {first}" if last <= first else f"lines {first} to {last}"
         first = last + 1
@@ -79,18 +81,20 @@ def csv_rows(file: Path, separator: str, remedy: str = REMEDY) -> Iterator[tuple
             yield where, cells
 
 
-def _csv(file: Path, separator: str = ",") -> Table:
+def csv_table(file: Path, separator: str = ",") -> Table:
+    """The table in a CSV file with a line of column names. Raises SourceError, also while its rows are read."""
     header = next(csv_rows(file, separator), (None, None))[1]
     if header is None or isinstance(header, str):
         raise SourceError(f"{file} has no line of column names ({header or 'it is empty'})")
     columns = _distinct(file, [name.strip() for name in header])
+    named = max((i for i, name in enumerate(columns, start=1) if name), default=0)  # empty ones may follow
 
     def rows() -> Iterator[tuple[str, dict | str]]:
         found = csv_rows(file, separator)
         next(found)
         for where, cells in found:
-            if isinstance(cells, list) and len(cells) != len(columns) and not _padded(cells, len(columns)):
-                cells = (
+            if isinstance(cells, list) and (len(cells) != len(columns) or any(cells[named:])):
+                cells = (  # which cell is too much nobody knows, even where an empty one stands at the end
                     f"{len(cells)} cells where the first line has {len(columns)}: put quotes around a text that holds "
                     f"{'tabs' if separator == chr(9) else 'commas'}"
                 )
@@ -99,13 +103,8 @@ def _csv(file: Path, separator: str = ",") -> Table:
     return Table(columns, rows)
 
 
-def _padded(cells: list[str], wanted: int) -> bool:
-    """Whether all that is too much is empty, as spreadsheets write it."""
-    return len(cells) > wanted and not any(cells[wanted:])
-
-
 def _tsv(file: Path) -> Table:
-    return _csv(file, "\t")
+    return csv_table(file, "\t")
 
 
 def json_rows(file: Path) -> Iterator[tuple[str, dict | str]]:
@@ -152,7 +151,7 @@ class _parquet_errors:
         pass
 
     def __exit__(self, kind, error, _) -> None:
-        if isinstance(error, pa.ArrowException | OSError | ValueError | MemoryError):
+        if isinstance(error, pa.ArrowException | OSError | ValueError | OverflowError | MemoryError):
             reason = getattr(error, "strerror", None) or error
             raise SourceError(f"{self._file} can't be read as Parquet: {reason}") from error
 

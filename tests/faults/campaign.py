@@ -16,7 +16,9 @@ A test takes the fixture `campaign` and gives it a check that is called once a c
 import os
 import random
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 SIZE = int(os.environ.get("FAULTS", "20"))
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
@@ -58,3 +60,24 @@ class Campaign:
         if failures:
             shown = "\n\n".join(failures[:MOST])
             raise AssertionError(f"{len(failures)} of {len(cases)} cases failed\n\n{shown}")
+
+
+def summary(figures: dict[str, Iterable[tuple[str, object]]]) -> list[str]:
+    """The figures that tests recorded, {test: names and values}, as lines: one a test, then a table in Markdown with a row a
+    kind (a file of tests/faults), as docs/reliability.md has it."""
+    tests: dict[str, Counter] = {}
+    for test, pairs in sorted(figures.items()):
+        counts = Counter()
+        for name, value in pairs:
+            counts.update({name: value} if name in ("tried", "survived") else {})
+        if counts:
+            tests[test.split("@")[0].removeprefix("tests/faults/")] = counts
+    kinds: dict[str, Counter] = {}
+    for test, counts in tests.items():
+        kind = PurePosixPath(test.split("::")[0]).stem.removeprefix("test_").replace("_", " ")
+        kinds.setdefault(kind, Counter()).update(counts)
+    if not kinds:
+        return []
+    lines = [f"{test}: tried {counts['tried']:,}, survived {counts['survived']:,}" for test, counts in tests.items()]
+    rows = [f"| {kind} | {counts['tried']:,} | {counts['survived']:,} |" for kind, counts in kinds.items()]
+    return [*lines, "", "| kind | tried | survived |", "| --- | --- | --- |", *rows]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.campaign import SEED, Campaign
+from tests.faults.campaign import SEED, SIZE, Campaign, summary
 from tests.faults.limits import Limited
 
 
@@ -12,15 +12,14 @@ def campaign(request, record_property) -> Campaign:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """A line a test: cases that were tried, and that were survived."""
+    """A line a test, and a table of all kinds: cases that were tried, and that were survived."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    figures = {report.nodeid: dict(report.user_properties) for report in reports if report.user_properties}
-    if figures:
-        terminalreporter.section(f"faults, seed {SEED}")
-    for test, counts in sorted(figures.items()):
-        if "tried" in counts:
-            name = test.split("@")[0].removeprefix("tests/faults/")
-            terminalreporter.write_line(f"{name}: tried {counts['tried']:,}, survived {counts['survived']:,}")
+    figures = {report.nodeid: report.user_properties for report in reports if report.user_properties}
+    lines = summary(figures)
+    if lines:
+        terminalreporter.section(f"faults, FAULTS={SIZE} FAULTS_SEED={SEED}")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ GIB = 1 << 30
 
 class Limited:
     """limited(function, *arguments): its result, or what it raised. Raises AssertionError where the process died, or took
-    more seconds; MemoryError comes where it wanted more memory than that."""
+    more seconds of a processor (of the clock sixty times as many, for others are at work, too); MemoryError comes where it
+    wanted more memory than that."""
 
     def __init__(self, memory: int = GIB, seconds: int = 20):
         self._limits, self._pool = (memory, seconds), None
@@ -45,12 +46,15 @@ def _prepare(memory: int) -> None:
 
 
 def _in_time(seconds: int, function: Callable, arguments: tuple):
-    signal.signal(signal.SIGALRM, _late)
-    signal.alarm(seconds)
+    timers = {signal.ITIMER_PROF: (signal.SIGPROF, seconds), signal.ITIMER_REAL: (signal.SIGALRM, 60 * seconds)}
+    for timer, (number, most) in timers.items():
+        signal.signal(number, _late)
+        signal.setitimer(timer, most)
     try:
         return function(*arguments)
     finally:
-        signal.alarm(0)
+        for timer in timers:
+            signal.setitimer(timer, 0)
 
 
 def _late(*_) -> None:

@@ -24,3 +24,23 @@ def test_a_failure_is_told_with_the_command_that_repeats_it(monkeypatch):
     again = []
     Campaign("tests/x.py::test_y").run(lambda rng: again.append(rng.random()))
     assert again == [seen[3]]
+
+
+def test_figures_are_summed_by_kind():
+    figures = {
+        "tests/faults/test_two_at_once.py::test_b": [("tried", 3), ("survived", 2)],
+        "tests/faults/test_two_at_once.py::test_a[x]@miniature": [("tried", 1000), ("survived", 1000), ("other", "x")],
+        "tests/faults/test_rle.py::test_c": [("tried", 4), ("survived", 4), ("tried", 5), ("survived", 5)],
+        "tests/other.py::test_d": [("other", 1)],
+    }
+    assert module.summary(figures) == [
+        "test_rle.py::test_c: tried 9, survived 9",
+        "test_two_at_once.py::test_a[x]: tried 1,000, survived 1,000",
+        "test_two_at_once.py::test_b: tried 3, survived 2",
+        "",
+        "| kind | tried | survived |",
+        "| --- | --- | --- |",
+        "| rle | 9 | 9 |",
+        "| two at once | 1,003 | 1,002 |",
+    ]
+    assert module.summary({"tests/other.py::test_d": [("other", 1)]}) == []

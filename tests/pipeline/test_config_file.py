@@ -51,6 +51,31 @@ def test_one_key_in_two_sections_and_two_files_is_no_repetition(tmp_path):
     assert config["gradcam"]["batch"] == config["label_noise"]["batch"] == 2 and config["seed"] == 7
 
 
+BOMB = "\n".join(["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}" for i in range(1, 30))])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("gradcam: &g {batch: *g}", r"gradcam\.batch\.batch.* is nested more than 32 deep"),
+        (BOMB, "more than 100,000 values"),
+        ("gradcam: {threshold: .nan}", "gradcam.threshold is nan"),
+        ('"\\x01": .inf', r"\\x01 is inf"),
+    ],
+)
+def test_what_is_laid_over_another_file_is_looked_at_before(tmp_path, text, told):
+    """What leads back to itself, or grows with every alias, would never be laid over anything."""
+    (tmp_path / "c.yaml").write_text(NEEDED_TEXT + f"tables: {{seeds: [1], variants: {tmp_path}/v}}\n")
+    (tmp_path / "v").mkdir()
+    for file in (tmp_path / "over.yaml", tmp_path / "v" / "over.yaml"):
+        file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"over\.yaml: .*{told}") as caught:
+        load(tmp_path / "c.yaml", tmp_path / "over.yaml")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1500
+    with pytest.raises(ConfigError, match=rf"over\.yaml: .*{told}"):
+        list(variants(load(tmp_path / "c.yaml")))
+
+
 @pytest.mark.parametrize("text", ["dragon 🐉 fruit", "Füße", "猫", "a\u200db", "\x7f \x85 \ufffe"])
 def test_any_text_comes_through_the_file_that_stages_read(tmp_path, text):
     """Written as Workflow.export writes it."""
@@ -87,6 +112,11 @@ CYCLE["gradcam"] = CYCLE
         ({"root": "a{b}"}, "root is 'a{b}', wanted like"),
         ({"root": "a\n"}, "root is 'a\\n', wanted like"),
         ({"producing_runs": {"ingest": "../x"}}, "producing_runs.ingest is '../x', wanted like"),
+        (
+            {"ingest": {"captioned": {"file_name": "{row:999999999d}"}}},
+            "ingest.captioned.file_name is '{row:999999999d}', wanted like",
+        ),
+        ({"ingest": {"captioned": {"file_name": "{row.__class__}"}}}, "file_name is '{row.__class__}', wanted like"),
         ({"shards": 10**9}, "shards is 1000000000, wanted at most"),
         ({"detectors": ["train_teacher"] * 2}, "wanted each once"),
     ],

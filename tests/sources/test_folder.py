@@ -86,8 +86,28 @@ def test_unquoted_commas_are_faults_with_their_line_and_shift_nothing(tmp_path):
         read_part(tmp_path, part("t.csv"))
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("image,caption,labels", "b.jpg,a cat, asleep,"),
+        ("image,caption,labels,", "b.jpg,a cat, asleep,,"),
+        ("image,caption,", "b.jpg,a cat, asleep"),
+        ("image,caption", "b.jpg,a cat,"),
+    ],
+)
+def test_an_unquoted_comma_before_empty_cells_is_a_fault_and_shifts_nothing(tmp_path, header, row):
+    """The cell too much is empty, but which it is nobody knows."""
+    good = "a.jpg,a dog" + "," * (header.count(",") - 1)
+    (tmp_path / "t.csv").write_text(f"{header}\n{good}\n{row}\n")
+    read = read_part(tmp_path, part("t.csv"))
+    assert texts(read) == [("a.jpg", "a dog")] and read.labels == []
+    assert [fault.detail.split(" cells")[0] for fault in read.faults] == [
+        f"{tmp_path}/t.csv, line 3: {row.count(',') + 1}"
+    ]
+
+
 def test_what_spreadsheets_write_is_read(tmp_path):
-    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"image","caption",\r\n"a.jpg","two ""cats"",\r\nasleep",,,\r\n\r\n')
+    (tmp_path / "t.csv").write_bytes(b'\xef\xbb\xbf"image","caption",\r\n"a.jpg","two ""cats"",\r\nasleep",\r\n\r\n')
     assert texts(read_part(tmp_path, part("t.csv"))) == [("a.jpg", 'two "cats",\r\nasleep')]
     (tmp_path / "t.tsv").write_bytes("image\tcaption\r\na.jpg\ta café\r\n".encode("utf-16"))
     assert texts(read_part(tmp_path, part("t.tsv"))) == [("a.jpg", "a café")]
@@ -104,7 +124,7 @@ def test_what_spreadsheets_write_is_read(tmp_path):
             b'image,caption\na.jpg,a cat\nb.jpg,"a dog\nc.jpg,a cup\n',
             "line 3: a quote is opened and not closed",
         ),
-        ("t.csv", b'image,caption\na.jpg,"' + b"x\n" * 200_000, "line 2: a quote is opened and not closed"),
+        ("t.csv", b'image,caption\na.jpg,"' + b"x\n" * 200_000, "line 2: a text is too long, or a quote is opened"),
         ("t.csv", b"image,caption\na.jpg," + b"x" * 3_000_000, "line 2 has more than"),
         ("t.csv", b"x" * 3_000_000, "line 1 has more than"),
         ("t.csv", gzip.compress(b"image,caption\n"), "is compressed"),
@@ -153,6 +173,13 @@ def test_columns_of_other_types_are_told(tmp_path):
     pq.write_table(both, tmp_path / "t.parquet")
     read = read_part(tmp_path, part("t.parquet"))
     assert [row["category"] for row in read.labels] == ["cat", "cup"] and [f.reason for f in read.faults] == ["bad_row"]
+
+
+def test_a_date_that_is_none_is_one_line(tmp_path):
+    taken = pa.array([2**31 - 1], pa.date32())
+    pq.write_table(pa.table({"image": ["a.jpg"], "caption": ["a cat"], "taken": taken}), tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match=r"t\.parquet can't be read as Parquet"):
+        read_part(tmp_path, part("t.parquet"))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

@@ -110,14 +110,17 @@ def test_masks_of_pictures_that_can_not_be_used_are_passed_over(root):
 
 def test_small_blocks_give_the_same_rows(root, monkeypatch):
     whole = list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80)))
-    monkeypatch.setattr(openimages, "BLOCK", "150B")
+    monkeypatch.setattr(openimages, "BLOCK", 1)
     assert list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80))) == whole
 
 
-@pytest.mark.parametrize(("name", "text"), [("labels", "a,b\n1,2\n"), ("instances", "")])
-def test_a_file_of_another_kind_is_named_with_the_columns_wanted(root, name, text):
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [("labels", "a,b\n1,2\n", "ImageID"), ("instances", "", "it is empty"), ("labels", "ImageID,ImageID\n", "twice")],
+)
+def test_a_file_of_another_kind_is_named_with_the_columns_wanted(root, name, text, told):
     (root / getattr(PART, name)).write_text(text)
-    with pytest.raises(SourceError, match=rf"{getattr(PART, name)}.*ImageID"):
+    with pytest.raises(SourceError, match=rf"{getattr(PART, name)}.*{told}"):
         openimages.read_part(root, PART)
 
 
@@ -199,3 +202,41 @@ def test_a_file_of_classes_with_other_columns_is_one_line(root, text):
     (root / PART.classes).write_text(text)
     with pytest.raises(SourceError, match=PART.classes):
         openimages.read_part(root, PART)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("labels", f"crowdsource-verification,{CUP}", f"crowdsource,verification,{CUP}"),
+        ("labels", f"000a,verification,{CAT},1", f"000a,{CAT},1"),
+        ("instances", "0.87,0.1 0.2 1;0.3 0.4 0", "0.87,0.1,0.2,1"),
+        ("boxes", f"0b1c,xclick,{CUP}", f"0b1c,x,click,{CUP}"),
+        ("boxes", "0b1c,xclick,", "0b1c,"),
+        ("boxes", "0,0,1,0,0", "0,0,1,0"),
+    ],
+)
+def test_a_row_with_a_cell_more_or_less_is_a_fault_and_shifts_nothing(root, name, old, new):
+    whole = openimages.read_part(root, PART)
+    wanted = [*whole.labels, *whole.judged, *annotations(root)]
+    change(root, name, old, new)
+    part = openimages.read_part(root, PART)
+    rows = [*part.labels, *part.judged, *annotations(root)]
+    [fault] = [row for row in rows if isinstance(row, Fault) and row.reason != "missing_mask"]
+    assert (
+        fault.reason == "bad_row"
+        and f"{getattr(PART, name)}, line " in fault.detail
+        and " cells where " in fault.detail
+    )
+    assert [row for row in rows if row != fault and row not in wanted] == []
+
+
+def test_a_quote_that_is_never_closed_is_told_with_its_line(root):
+    change(root, "boxes", "0b1c,xclick", '0b1c,"xclick')
+    with pytest.raises(SourceError, match=rf"{PART.boxes}, line 3: a quote is opened and not closed"):
+        annotations(root)
+
+
+def test_a_folder_whose_name_is_a_pattern_is_a_folder(root):
+    odd = root.parent / "a[1]*?"
+    root.rename(odd)
+    assert len(annotations(odd)) == 4
