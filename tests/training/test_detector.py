@@ -1,17 +1,12 @@
 """Training of detectors: what is recorded, when the moving average follows, and several processes with unlike
 batches."""
 
-import os
-import subprocess
-import sys
-
 import torch
 
 from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
 from models.xpm.self_training import SelfTrained
-from store.fingerprint import ROOT
+from tests.conftest import on_two_processes
 from training.detector import train_detector
-from training.processes import LAUNCHED
 
 SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
 OPTIONS = {
@@ -152,16 +147,7 @@ def test_the_moving_average_follows_once_a_step_however_many_parts_a_batch_has(t
 
 def test_processes_with_and_without_annotations_learn_by_the_mean_of_their_gradients(tmp_path):
     (tmp_path / "learn.py").write_text(PROCESSES)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *launch, "learn.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    on_two_processes(tmp_path / "learn.py")
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for case in one:
         assert one[case]["size"] > 0.01 and max(one[case]["apart"].values()) < 1e-6 * one[case]["size"], case
