@@ -14,7 +14,7 @@ run: $(VENV)/ready
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest
 
-# Every training stage and every strategy on two processes, about ten minutes on two cores; two cases are in `make test`.
+# Every training stage and every strategy on two processes, about ten minutes on two cores; one case is in `make test`.
 test-processes: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m "processes or not processes" tests/stages/test_processes.py
 

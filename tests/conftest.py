@@ -1,14 +1,18 @@
 """Shared pieces of the tests: a miniature of the whole pipeline, run once a session."""
 
+import fcntl
 import multiprocessing
 import os
 import random
-import runpy
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import yaml
@@ -16,6 +20,9 @@ import yaml
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes test side by side
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from tests import preloaded  # noqa: E402 (they are found by the line above)
+from training.processes import LAUNCHED  # noqa: E402
 
 MINIATURE = {
     "run": "mini",
@@ -83,19 +90,53 @@ MINIATURE = {
 }
 
 
-# Stages by hand are forked off one process that has the slow imports behind it.
+# Functions in a process of their own are forked off one that has the slow imports behind it.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.xpm.student", "models.grounding.grounder"])
 
 
-def _as_main(module: str, args: list[str], folder: Path, output_file: Path) -> None:
-    """What `python -m module args` does in `folder`, its output in the file `said`."""
-    os.chdir(folder)
-    with output_file.open("wb") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    sys.argv[1:] = args
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+@cache
+def preloaded_python() -> tuple:
+    """The preloaded Python of all processes that test, which the first that needs it starts: what keeps it alive."""
+    path, server = Path(os.environ[preloaded.VARIABLE]), None
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.with_suffix(".bash").write_text(preloaded.instead_of(sys.executable))
+            environment = {name: value for name, value in Project._environment().items() if name != "PYTHONPATH"}
+            server = subprocess.Popen(
+                [sys.executable, preloaded.__file__, "serve", path], env=environment, process_group=0
+            )
+        while not path.exists():
+            assert server.poll() is None, "the preloaded Python did not start"
+            time.sleep(0.01)
+        return preloaded.lease(str(path)), server
+
+
+def forked(words: list[str], folder: Path, environment: dict, limit: float | None = None) -> tuple[int, str]:
+    """Do what `python -m WORDS` does in a fork of the preloaded Python, in so many seconds at most: its exit status, and what
+    it says."""
+    preloaded_python()
+    with tempfile.TemporaryFile() as output:
+        code = preloaded.call(words, folder, dict(environment), output.fileno(), limit)
+        output.seek(0)
+        return code, output.read().decode(errors="replace")
+
+
+def on_two_processes(script: Path, *args: str) -> None:
+    """Run a script in two processes that train together, as torchrun would start them, in its folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {LAUNCHED: "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+    def run(rank: str) -> tuple[int, str]:
+        environment = Project._environment() | shared | {"RANK": rank, "LOCAL_RANK": rank}
+        return forked([script.stem, *args], script.parent, environment, limit=300)
+
+    with ThreadPoolExecutor(2) as pool:
+        for code, said in pool.map(run, "01"):
+            assert code == 0, said
 
 
 class Project:
@@ -114,26 +155,27 @@ class Project:
         return self.folder / "data" / "runs" / self.config["run"]
 
     def snakemake(self, *args: str, check: bool = True) -> str:
-        """Run snakemake here, two jobs of one thread at once; its output."""
-        cores = ["--cores", "2", "--max-threads", "1"]
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *cores, *args]
-        return self._call(command, check)
+        """Run snakemake here, two jobs of one thread at once; its output. It and its jobs are forks of the preloaded
+        Python."""
+        preloaded_python()
+        instead = {"BASH_ENV": str(Path(os.environ[preloaded.VARIABLE]).with_suffix(".bash"))}
+        return self._fork(["snakemake", *self._for_snakemake(*args)], instead, check)
+
+    def snakemake_of_its_own(self, *args: str) -> str:
+        """The same, but it and each job are interpreters of their own."""
+        return self._call([sys.executable, "-m", "snakemake", *self._for_snakemake(*args)], True)
+
+    @staticmethod
+    def _for_snakemake(*args: str) -> list[str]:
+        return ["--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--max-threads", "1", *args]
 
     def stage(self, name: str, *args: str, check: bool = True, configfile: bool = True) -> str:
-        """Run one stage by hand; its output."""
+        """Run one stage by hand, in a fork of the preloaded Python; its output."""
         named = ["--configfile", str(self.folder / "config" / "config.yaml")] if configfile else []
-        arguments = [*named, "--threads", "1"]
-        output_file = self.folder / "output.txt"
-        process = SERVER.Process(
-            target=_as_main, args=(f"stages.{name}", [*arguments, *args], self.folder, output_file)
-        )
-        with mock.patch.dict(os.environ, self._environment()):
-            process.start()
-        process.join()
-        return self._checked(output_file.read_text(), process.exitcode, check)
+        return self._fork([f"stages.{name}", *named, "--threads", "1", *args], {}, check)
 
     def store(self, *args: str, check: bool = True) -> str:
-        return self._call([sys.executable, "-m", "store", *args], check)
+        return self._fork(["store", *args], {}, check)
 
     @staticmethod
     def _environment() -> dict[str, str]:
@@ -143,6 +185,10 @@ class Project:
         done = subprocess.run(command, cwd=self.folder, env=self._environment(), capture_output=True, text=True)
         return self._checked(done.stdout + done.stderr, done.returncode, check)
 
+    def _fork(self, words: list[str], environment: dict[str, str], check: bool) -> str:
+        code, text = forked(words, self.folder, self._environment() | environment)
+        return self._checked(text, code, check)
+
     @staticmethod
     def _checked(text: str, code: int, check: bool) -> str:
         assert not check or code == 0, text
@@ -150,17 +196,35 @@ class Project:
         return text
 
 
+def pytest_configure(config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that starts the others, or does all
+        folder = tempfile.mkdtemp(prefix="cap2mask-tests-", dir="/tmp")  # of a socket the path has to be short
+        os.environ[preloaded.VARIABLE] = f"{folder}/python"
+
+
+def pytest_unconfigure(config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(Path(os.environ[preloaded.VARIABLE]).parent)
+
+
 def pytest_addoption(parser) -> None:
     parser.addoption("--sample", type=int, help="run so many of the chosen tests")
     parser.addoption("--sample-seed", default="", help="any text, a commit say, that decides which")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # before xdist reads the marks; the sample, after -m and -k have chosen
+def _place(item) -> tuple[int, bool]:
+    """Where a test stands among the others: stages that run without the miniature, which is made meanwhile; what needs it,
+    tests of one group first; and last the many short ones, by which all processes end at the same time."""
+    without = 0 if item.path.parent.name in ("stages", "pipeline") else 2
+    return 1 if "miniature" in item.fixturenames else without, item.get_closest_marker("xdist_group") is None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the sample, after -m and -k have chosen
 def pytest_collection_modifyitems(config, items):
-    """Tests of the miniature go to one process, so that it is made once; --sample keeps some of the tests."""
-    for item in items:
-        if "miniature" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("miniature"))
+    """The first test makes the miniature, the others stand in the order of _place; --sample keeps some of the tests."""
+    items.sort(key=_place)
+    first = next((i for i, item in enumerate(items) if "miniature" in item.fixturenames), 0)
+    items[:] = items[first : first + 1] + items[:first] + items[first + 1 :]
     result = yield
     size = config.getoption("sample")
     if size is not None and size < len(items):
@@ -171,11 +235,22 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def miniature(tmp_path_factory) -> Project:
-    """The whole pipeline on ten scenes and a few steps."""
-    project = Project(tmp_path_factory.mktemp("mini"), MINIATURE)
-    project.snakemake()
-    return project
+def miniature(tmp_path_factory, worker_id) -> Project:
+    """The whole pipeline on ten scenes and a few steps, each stage by its command; made by the first process that needs
+    it, of which each has a copy."""
+    own = tmp_path_factory.mktemp("mini") / "project"
+    if worker_id == "master":  # alone
+        project = Project(own, MINIATURE)
+        project.snakemake_of_its_own()
+        return project
+    shared = tmp_path_factory.getbasetemp().parent / "miniature"
+    with shared.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "whole").exists():
+            Project(shared / "project", MINIATURE).snakemake_of_its_own()
+            (shared / "whole").touch()
+    shutil.copytree(shared / "project", own, symlinks=True)
+    return Project(own, MINIATURE)
 
 
 @pytest.fixture()

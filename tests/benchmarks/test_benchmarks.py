@@ -1,8 +1,7 @@
 """The benchmarks' baselines give what ours give, and rows say whether they hold."""
 
 import json
-import subprocess
-import sys
+import os
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -15,6 +14,7 @@ from benchmarks.published import crop_network, gradcam_loop
 from models.grounding.gradcam import iterative_gradcam
 from models.vision_language.albef import ALBEF
 from store.fingerprint import ROOT
+from tests.conftest import forked
 
 
 def test_the_published_loop_makes_the_maps_that_batches_make():
@@ -131,10 +131,9 @@ def cells(row: Row) -> list[str]:
 
 
 def test_one_row_runs_from_the_command_line():
-    command = [sys.executable, "-m", "benchmarks", "--row", "nouns", "--device", "cpu"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    [row] = json.loads(process.stdout.splitlines()[-1])
+    code, output = forked(["benchmarks", "--row", "nouns", "--device", "cpu"], ROOT, os.environ)
+    assert code == 0, output
+    [row] = json.loads(output.splitlines()[-1])
     least, largest = row["spread"]
     assert row["name"] == "nouns" and 1 < least <= row["ratio"] <= largest
     assert "| nouns " in table([row])

@@ -1,7 +1,9 @@
 """One execution of a stage: its memo, and who does it when several ask for it at once."""
 
 import argparse
+import multiprocessing
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -18,6 +20,8 @@ from store import locks
 from store.blobs import write_atomically
 from store.manifest import Manifest, Output, Run
 from structures.errors import UserError
+from tests.faults import chain
+from tests.faults import test_crash_points as crash_points
 from training import processes
 
 STAGE = replace(stages()["pretrain_backbone"], gpu=0)
@@ -47,6 +51,38 @@ def test_who_asks_for_what_another_is_doing_waits_and_takes_its_result(tmp_path)
     assert len(calls) == 1
     digests = {output.digest for name in "abc" for output in Run(tmp_path, name).manifests()[0].outputs}
     assert len(digests) == 1 and not list((tmp_path / "scratch").iterdir())
+
+
+def in_fork(function, *args) -> int:
+    """Call a function in a fork of this process; its exit status."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=args)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def again(data) -> None:
+    chain.do(data, "pseudo_labels", recompute=True)
+
+
+def test_a_stage_that_dies_at_any_change_loses_nothing_and_can_be_started_again(tmp_path):
+    """Before or after each change in turn, and started again or from memory; of whole runs, gc and repair every death in the
+    campaign of faults."""
+    whole, counted, told = tmp_path / "whole", tmp_path / "counted", tmp_path / "told"
+    chain.do_all(whole)
+    wanted = chain.results(whole)
+    shutil.copytree(whole, counted, symlinks=True)
+    assert in_fork(crash_points.counted, counted, again, told) == 0
+    changes = int(told.read_text())
+    assert changes > 10
+    for change in range(changes):
+        data = tmp_path / str(change)
+        shutil.copytree(whole, data, symlinks=True)
+        assert in_fork(crash_points.dying, data, again, change, change % 4 > 1) == 9
+        crash_points.assert_sound(data)
+        assert chain.results(data) == wanted, "what was there stands until the same is there anew"
+        chain.do(data, "pseudo_labels", recompute=change % 2 == 1)
+        assert chain.results(data) == wanted
 
 
 def test_a_stage_that_failed_leaves_nobody_waiting(tmp_path):

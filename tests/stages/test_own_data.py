@@ -195,31 +195,34 @@ def test_open_images_becomes_tables_and_a_counted_split(folder, openimages_root)
     }
 
 
-def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
+def test_runs_of_the_papers_data_sets_are_planned_without_their_files(tmp_path):
+    """In three shards: of so many thousand jobs as are configured a plan takes long."""
     project = as_in_a_clone(tmp_path)
+
+    def plan(*names: str) -> str:
+        files = [f"config/{name}.yaml" for name in names]
+        return project.snakemake("-n", "--quiet", "rules", "--configfile", *files, "--config", "shards=3")
+
     for name, shards in (("coco", 64), ("openimages", 512)):
-        plan = project.snakemake("-n", "--quiet", "rules", "--configfile", f"config/{name}.yaml")
-        jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", plan, re.M)}
-        assert jobs["gradcam"] == jobs["segment"] == jobs["nouns"] == shards
-        assert jobs["train_detector"] == jobs["finetune_detector"] == 1 and jobs["detect"] == 4
-        assert jobs["teacher_labels"] == shards and jobs["train_teacher"] == jobs["train_student"] == 1
-    plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/coco.yaml", "config/xpm.yaml")
-    assert "train_student" in plan and "gradcam" not in plan and "train_detector" not in plan
-    overlays = "--configfile", "config/coco.yaml", "config/xpm.yaml"
-    output = project.snakemake(*overlays, "--config", "categories={wordnet: nowhere}", check=False)
+        assert yaml.safe_load((tmp_path / "config" / f"{name}.yaml").read_text())["shards"] == shards
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", plan("coco"), re.M)}
+    assert jobs["gradcam"] == jobs["segment"] == jobs["nouns"] == jobs["teacher_labels"] == 3
+    assert jobs["train_detector"] == jobs["finetune_detector"] == 1 and jobs["detect"] == 4
+    assert jobs["train_teacher"] == jobs["train_student"] == 1
+    jobs_of_xpm = plan("coco", "xpm")
+    assert "train_student" in jobs_of_xpm and "gradcam" not in jobs_of_xpm and "train_detector" not in jobs_of_xpm
+    output = project.snakemake(
+        "--configfile", "config/coco.yaml", "config/xpm.yaml", "--config", "categories={wordnet: nowhere}", "shards=3",
+        check=False,
+    )  # fmt: skip
     assert "categories.wordnet: nowhere is not there; usually /usr/share/wordnet (Debian's wordnet-base)" in output
     assert "text_embedder.weights: google-bert/bert-base-uncased@86b5e09" in output and "Traceback" not in output
-    plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/openimages.yaml", "config/ovis.yaml")
-    assert re.search(r"^segment +512$", plan, re.M) and re.search(r"^detect +2$", plan, re.M)
-    assert "finetune_detector" in plan and "train_teacher" not in plan and "pretrain_captions" not in plan
+    jobs_of_ovis = plan("openimages", "ovis")
+    assert re.search(r"^segment +3$", jobs_of_ovis, re.M) and re.search(r"^detect +2$", jobs_of_ovis, re.M)
+    assert "finetune_detector" in jobs_of_ovis
+    assert "train_teacher" not in jobs_of_ovis and "pretrain_captions" not in jobs_of_ovis
     output = project.snakemake(
-        "-n",
-        "-p",
-        "--configfile",
-        "config/coco.yaml",
-        "--set-resources",
-        "train_detector:gpu=8",
-        "--until",
-        "train_detector",
-    )
+        "-n", "-p", "--configfile", "config/coco.yaml", "--config", "shards=1", "--set-resources", "train_detector:gpu=8",
+        "--until", "train_detector",
+    )  # fmt: skip
     assert "--gpus 8" in output

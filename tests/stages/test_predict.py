@@ -1,9 +1,6 @@
 """predict: any names on any pictures."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pipeline.checkpoint import read_safetensors
-from tests.conftest import ROOT
 
 
 def predict(miniature, *args, check=True):
-    command = [sys.executable, "-m", "stages.predict", *map(str, args)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    done = subprocess.run(command, cwd=miniature.folder, env=environment, capture_output=True, text=True)
-    assert (done.returncode == 0) == check, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    output = miniature.stage("predict", *map(str, args), check=check, configfile=False)
+    assert "Traceback" not in output
+    return output
 
 
 def test_overlays_and_coco_json_of_pictures_of_every_kind(miniature, tmp_path):

@@ -1,7 +1,7 @@
 """Two processes, started by Snakemake as a user starts them, learn what one learns from as many parts of a batch: every
 stage that processes can share, every strategy of the student, images with and without base annotations.
 
-A few of the cases, drawn at random, run with all tests; `make test-processes` runs all.
+A case of the student, drawn at random, runs with all tests; `make test-processes` runs all.
 """
 
 import json
@@ -26,13 +26,13 @@ STRATEGIES = section_schema("train_student")["properties"]["strategy"]["enum"]
 TRAININGS = [name for name, stage in stages().items() if stage.processes]
 OTHERS = [(name, accumulate) for name in TRAININGS if name != "train_student" for accumulate in (1, 2)]
 STUDENTS = [(strategy, accumulate) for strategy in STRATEGIES for accumulate in (1, 2)]
-_DRAW = random.Random(int(os.environ.get("CAP2MASK_SAMPLE", "1")))
-SAMPLE = [("train_student", *_DRAW.choice(STUDENTS)), (_DRAW.choice(OTHERS)[0], "", _DRAW.choice((1, 2)))]
 CASES = [(name, "", accumulate) for name, accumulate in OTHERS] + [("train_student", *case) for case in STUDENTS]
+DRAWN = ("train_student", *random.Random(int(os.environ.get("CAP2MASK_SAMPLE", "1"))).choice(STUDENTS))
 GATHERING = (
     "pretrain_captions",
 )  # stages whose loss is of all processes' shares together: as one process has it of as many parts
 SLOW = pytest.mark.processes
+pytestmark = pytest.mark.xdist_group("processes")  # one case at a time, on the cores of two
 LIMIT = 180  # seconds, of which ten or twenty are needed: processes that wait for each other wait for ever
 
 
@@ -99,7 +99,7 @@ def curve(project: Project, run: str, name: str) -> pd.Series:
 @pytest.mark.parametrize(
     ("name", "strategy", "accumulate"),
     [
-        pytest.param(*case, id="-".join(map(str, filter(None, case))), marks=() if case in SAMPLE else [SLOW])
+        pytest.param(*case, id="-".join(map(str, filter(None, case))), marks=() if case == DRAWN else [SLOW])
         for case in CASES
     ],
 )

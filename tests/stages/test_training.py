@@ -1,6 +1,5 @@
 """Training stages as a user runs them: killed and resumed, in bfloat16."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,19 +8,13 @@ import time
 import pandas as pd
 import pytest
 
-from store.fingerprint import ROOT
-
-
-def command(miniature, *args):
-    config = str(miniature.folder / "config" / "config.yaml")
-    return [sys.executable, "-m", "stages.train_detector", "--configfile", config, "--threads", "1", *args]
-
 
 def start(miniature, *args):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    return subprocess.Popen(
-        command(miniature, *args), cwd=miniature.folder, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    """A training in an interpreter of its own, not waited for."""
+    config = str(miniature.folder / "config" / "config.yaml")
+    command = [sys.executable, "-m", "stages.train_detector", "--configfile", config, "--threads", "1", *args]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=miniature.folder, env=miniature._environment(), **streams)
 
 
 def result(miniature, run):
@@ -32,8 +25,7 @@ def result(miniature, run):
 
 def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
     options = ("--training.save-every", "1", "--steps", "5")
-    first = start(miniature, *options, "--into", "whole")
-    assert first.wait() == 0, first.stderr.read()
+    miniature.stage("train_detector", *options, "--into", "whole")
     killed = start(miniature, *options, "--into", "resumed", "--recompute")
     scratch = miniature.folder / "data" / "scratch"
     deadline = time.monotonic() + 60
@@ -43,8 +35,7 @@ def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
     killed.wait()
     [checkpoint] = scratch.glob("*/checkpoint.pt")
     assert (checkpoint.parent / "curve.csv").read_text().startswith("step,name,value")
-    again = start(miniature, *options, "--into", "resumed", "--recompute")
-    assert again.wait() == 0, again.stderr.read()
+    miniature.stage("train_detector", *options, "--into", "resumed", "--recompute")
     digest, curve = result(miniature, "whole")
     resumed, its_curve = result(miniature, "resumed")
     assert resumed == digest
@@ -53,8 +44,8 @@ def test_a_killed_training_resumes_to_the_same_weights_and_curve(miniature):
 
 def test_trainings_of_reduced_precision_and_of_parts_come_out_alike(miniature):
     options = ("--training.precision", "bf16", "--accumulate", "2", "--training.workers", "1")
-    done = start(miniature, *options, "--training.deterministic", "true", "--into", "alike", "--device", "cpu")
-    assert done.wait() == 0, done.stderr.read()
+    others = ("--training.deterministic", "true", "--into", "alike", "--device", "cpu")
+    miniature.stage("train_detector", *options, *others)
     _, curve = result(miniature, "alike")
     _, alone = result(miniature, "mini")
     losses, loss_alone = (frame[frame.name == "loss"].value.iloc[-1] for frame in (curve, alone))

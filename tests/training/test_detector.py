@@ -1,18 +1,15 @@
 """Training of detectors: what is recorded, when the moving average follows, and several processes with unlike
 batches."""
 
-import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
 from models.xpm.self_training import SelfTrained
-from store.fingerprint import ROOT
+from tests.conftest import on_two_processes
 from training.detector import train_detector
-from training.processes import LAUNCHED
 
 SIZES = {"backbone": "small", "dimension": 6, "min_size": 64, "max_size": 96, "frozen": False}
 OPTIONS = {
@@ -147,19 +144,10 @@ destroy_process_group()
 """
 
 
-def on_two_processes(script, folder):
+def saved_by_two(script: str, folder: Path) -> list[dict]:
     """What each of two processes that run a script saved."""
     (folder / "learn.py").write_text(script)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *launch, "learn.py"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    on_two_processes(folder / "learn.py")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -212,7 +200,7 @@ def test_the_moving_average_follows_once_a_step_however_many_parts_a_batch_has(t
 
 
 def test_processes_with_and_without_annotations_learn_by_the_mean_of_their_gradients(tmp_path):
-    one, other = on_two_processes(PROCESSES, tmp_path)
+    one, other = saved_by_two(PROCESSES, tmp_path)
     for case in one:
         assert one[case]["size"] > 0.01 and max(one[case]["apart"].values()) < 1e-6 * one[case]["size"], case
         assert max(other[case]["apart"].values()) == max(one[case]["apart"].values())
@@ -224,7 +212,7 @@ def test_processes_with_and_without_annotations_learn_by_the_mean_of_their_gradi
 
 
 def test_the_least_noise_is_that_of_all_processes_also_after_an_interruption(tmp_path):
-    one, other = on_two_processes(INTERRUPTED, tmp_path)
+    one, other = saved_by_two(INTERRUPTED, tmp_path)
     least = min([*one["noises"].values(), *other["noises"].values()])
     assert least == other["noises"][1] < 0.5 * min(one["noises"].values())
     for states in (one, other):

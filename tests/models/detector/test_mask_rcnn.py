@@ -150,7 +150,7 @@ def test_the_classification_loss_is_a_sum_over_the_number_of_regions(detector):
     "backbone, stride, background",
     [
         ("small", 4, "learned"),
-        ("small", 4, "rpn"),
+        pytest.param("small", 4, "rpn", marks=pytest.mark.published),
         pytest.param("resnet50", 4, "learned", marks=pytest.mark.published),
         pytest.param("resnet50_c4", 16, "zero", marks=pytest.mark.published),
     ],

@@ -74,6 +74,7 @@ def test_published_layout_in_fp32_at_256(published, tmp_path):
     assert report["used"] < 1.6 * size
 
 
+@pytest.mark.published
 def test_fine_tuned_layout_in_bf16_at_384(tmp_path):
     path = tmp_path / "grounding.pth"
     tensors = random_weights(torch.bfloat16)

@@ -1,8 +1,6 @@
 """OVR's grounding loss against a direct evaluation, and over two processes."""
 
-import os
 import runpy
-import subprocess
 import sys
 
 import numpy as np
@@ -18,8 +16,7 @@ from models.xpm.caption_grounding import (
     grid_boxes,
     grounding_loss,
 )
-from store.fingerprint import ROOT
-from training.processes import LAUNCHED
+from tests.conftest import on_two_processes
 
 
 def direct_fit(s, words, align):
@@ -113,14 +110,9 @@ destroy_process_group()
 def test_two_processes_take_the_step_of_one(tmp_path, monkeypatch):
     """Every caption of the batch is a counter-example, whichever process has it; a process that waits fails."""
     (tmp_path / "step.py").write_text(STEP)
-    environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     monkeypatch.setattr(sys, "argv", ["step", str(tmp_path / "one")])
     runpy.run_path(str(tmp_path / "step.py"))
-    command = [sys.executable, *torchrun, str(tmp_path / "step.py"), str(tmp_path / "two")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    on_two_processes(tmp_path / "step.py", str(tmp_path / "two"))
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "two"))
     torch.testing.assert_close(two["loss"], one["loss"])
     assert one["gradients"]["roi_heads.box_predictor.embedding.weight"].abs().sum() > 0
