@@ -1,7 +1,6 @@
 """Files of the configuration, YAML or JSON, read strictly: no key twice, no number that is none, no text that can't be
 written again."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from structures.errors import UserError
+from structures.json_texts import parse_json
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEEPEST, _LARGEST = 32, 2**63 - 1
@@ -69,16 +69,7 @@ def _from_yaml(text: str) -> Any:
 
 def _from_json(text: str) -> Any:
     """JSON proper: a text of JSON is YAML, too, but not one whose emoji are written as two escapes."""
-    return json.loads(text, object_pairs_hook=_without_repetition) if text.strip() else None
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        again = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ConfigError(f"the key {again} stands there twice")
-    return content
+    return parse_json(text) if text.strip() else None
 
 
 def faults(content: Any) -> list[str]:

@@ -1,6 +1,8 @@
-"""Finding the files that parameters name: a path, a hub's model, or weights that torchvision knows by name.
+"""Finding the files that parameters name: a path, a hub's model at a revision, or weights that torchvision knows by name.
 
-A parameter of the schema with the keyword `file` names a file; the keyword says what is usually there and how large.
+A parameter of the schema with the keyword `file` names a file; the keyword says what is usually there and how large. Names
+that others give meanings to are names of contents here: a hub's model is one commit of it, torchvision's weights are those of
+one sha256.
 """
 
 import hashlib
@@ -12,39 +14,56 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.config import section_schema
+from pipeline.fetched import (
+    TORCHVISION,
+    check_name,
+    files_read,
+    hub_model,
+    is_hub_model,
+    revision_now,
+    torchvision_weights,
+)
 from pipeline.parameters import Parameter, file_parameters, file_path
 from pipeline.stage import Stage
-from store.blobs import file_digest
+from store.blobs import check_content, file_digest
 from structures.errors import UserError
 from structures.progress import progress
 
 _SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
-_TORCHVISION_NAME = re.compile(r"^IMAGENET1K_V\d$")
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PINNED = re.compile(rf"({_HUB_NAME.pattern})@([0-9a-f]{{40}})")
 
 
 def find_file(value: str, key: str, usual: str = "") -> Path:
-    """The file or folder that a parameter's value names: a path; IMAGENET1K_V1 or IMAGENET1K_V2 of torchvision's
-    ResNet-50; or a model of the hub as OWNER/NAME, as transformers caches it. The last two are fetched where they
-    are not there yet and the machine is not offline (HF_HUB_OFFLINE).
+    """The file or folder that a parameter's value names: a path; one of TORCHVISION; or a model of the hub as
+    OWNER/NAME@REVISION, the 40 hex digits of a commit, as transformers caches it. The last two are fetched where they are
+    not there yet and the machine is not offline (HF_HUB_OFFLINE).
 
-    Raises UserError saying what is wanted, its usual name and size, and the config key (or the flag) that points at it.
+    Raises UserError saying what is wanted, its usual name and size, and the config key (or the flag) that points at it; of
+    a model of the hub without a revision, which would be another one tomorrow, with the revision that it has now.
     """
-    if is_there(Path(value)):
+    pinned = _PINNED.fullmatch(value)
+    if not pinned and is_there(Path(value)):
         return Path(value)
     hint = f"; usually {usual}" if usual else ""
     pointer = key if key.startswith("--") else f"the config key {key}"
     try:
-        if _TORCHVISION_NAME.match(value):
-            return _torchvision(value)
-        if _HUB_NAME.match(value) and Path(value).suffix not in _SUFFIXES:
-            return _hub(value)
+        if value in TORCHVISION:
+            return torchvision_weights(value)
+        if pinned:
+            return hub_model(*pinned.groups())
     except Exception as error:  # whatever the network, the hub or the disk says
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{key}: {value} is neither here nor could it be fetched ({reason}){hint}; fetch it where there is a network "
             f"and point {pointer} at the file"
         ) from error
+    name = value.partition("@")[0]
+    if _HUB_NAME.fullmatch(name) and Path(value).suffix not in _SUFFIXES:
+        raise UserError(
+            f"{key}: {value} is not there, and a model of the hub is named with its revision, the 40 hex digits of a "
+            f"commit: {name}@{revision_now(name)}{hint}; point {pointer} at that"
+        )
     raise UserError(f"{key}: {value} is not there{hint}; point {pointer} at it")
 
 
@@ -54,35 +73,6 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
-
-
-def _hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.txt", "*.safetensors"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    except LocalEntryNotFoundError:
-        folder = Path(snapshot_download(name, allow_patterns=patterns, etag_timeout=5))
-    if not list(folder.glob("*.safetensors")):  # older models have plain weights alone, read without running code
-        snapshot_download(name, allow_patterns="pytorch_model.bin", etag_timeout=5)
-    return folder
-
-
-def _torchvision(name: str) -> Path:
-    """The file of torchvision's weights of that name for ResNet-50, in torch's cache."""
-    from torch.hub import download_url_to_file, get_dir
-    from torchvision.models import ResNet50_Weights
-
-    address = ResNet50_Weights[name].url
-    file = Path(get_dir()) / "checkpoints" / address.rsplit("/", 1)[1]
-    if not file.exists():
-        if os.environ.get("HF_HUB_OFFLINE"):
-            raise FileNotFoundError(f"{file} is not there, and this machine is offline")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        download_url_to_file(address, str(file), hash_prefix=file.stem.split("-")[1])
-    return file
 
 
 def find_files(stage: Stage, config: dict) -> dict[str, Path]:
@@ -127,22 +117,35 @@ def missing_files(stages: Iterable[Stage], config: dict) -> list[str]:
 
 
 def content_digest(path: Path) -> str:
-    """The digest of a file, or of a folder's files by their names and contents."""
+    """The digest of a file, or of a folder's files by their names and contents; of a hub's model of what is read of it, and
+    of its revision.
+
+    Raises UserError where a file, or a link in the folder, leads to what is not what its name says: a result of the store,
+    torchvision's weights, a file of the hub's cache.
+    """
     if path.is_file():
-        return file_digest(path)
-    digest = hashlib.sha256()
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+        return _checked_digest(path)
+    of_hub = is_hub_model(path)
+    files = sorted(files_read(path) if of_hub else (file for file in path.rglob("*") if file.is_file()))
+    digest, above = hashlib.sha256(), path.parent if of_hub else path
     with ThreadPoolExecutor() as pool:
         digests = progress(
-            pool.map(file_digest, files),
+            pool.map(lambda file: _checked_digest(file) if file.is_symlink() else file_digest(file), files),
             description=f"reading {path}",
             unit="file",
             total=len(files),
             quiet=len(files) < 5000,
         )
         for file, of_file in zip(files, digests):
-            digest.update(os.fsencode(file.relative_to(path)) + f"\n{of_file}\n".encode())
+            digest.update(os.fsencode(file.relative_to(above)) + f"\n{of_file}\n".encode())
     return digest.hexdigest()
+
+
+def _checked_digest(file: Path) -> str:
+    digest = file_digest(file)
+    check_content(file, digest)
+    check_name(file, digest)
+    return digest
 
 
 def file_state(path: str | Path) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.checkpoint import read_safetensors, write_safetensors
+from pipeline.checkpoint import write_safetensors
 from pipeline.parameters import model_options, records, sections
 from pipeline.prefetch import prefetch
 from schemas.tables import CURVE, REJECTS, TABLES
@@ -139,8 +139,10 @@ class Job:
         return pa.concat_tables(parts) if parts else TABLES[table].schema.empty_table()
 
     def checkpoint(self, artifact: str) -> tuple[dict, dict]:
-        """Tensors and settings of an input checkpoint."""
-        return read_safetensors(self.paths(artifact)[0])
+        """Tensors and settings of an input checkpoint, whose digest was checked before the stage began."""
+        from structures.tensors import read_tensors
+
+        return read_tensors(self.paths(artifact)[0])
 
     # Reading pictures
 

@@ -1,9 +1,9 @@
 """JSON that users bring: read whole, or refused in one line that says where it is wrong and what to do."""
 
-import json
 from pathlib import Path
 
 from sources.part import SourceError
+from structures.json_texts import parse_json
 
 _GZIP = b"\x1f\x8b"
 
@@ -37,24 +37,6 @@ def check_regular(path: Path) -> None:
         raise SourceError(f"{path} can't be opened: {error}") from error
     if not regular:
         raise SourceError(f"{path} is a folder, a pipe or a device, wanted a file")
-
-
-def parse_json(content: bytes | str) -> object:
-    """The value that a JSON text holds. Raises ValueError for a text that is none, is nested too deeply, or holds an object
-    with a key twice, of which json alone would take the last."""
-    try:
-        return json.loads(content, object_pairs_hook=_object)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return content
 
 
 def text_id(value: object) -> str:

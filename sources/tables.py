@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sources.json_files import check_regular, parse_json, refuse_compressed
+from sources.json_files import check_regular, refuse_compressed
 from sources.part import SourceError
+from structures.json_texts import parse_json
 
 MAX_LINE = 1 << 20  # characters; a longer line is no row of captions
 REMEDY = "set the ingest section of the config to the data set's files"

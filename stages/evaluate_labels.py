@@ -139,7 +139,7 @@ def _measure_other_scores(job, sizes: dict, objects: dict, note) -> None:
             batch=p.batch,
             device=job.device,
         )
-        images = job.by_image("nouns", columns={"images": ["image_id", "path", "sha256"]})
+        images = job.by_image("nouns")
         pictures = job.pictures(
             (item for item in images if item[0]["image_id"] in sizes),
             lambda picture, *_: square(picture, model.image_size),

@@ -39,7 +39,7 @@ def run(job) -> None:
 
     def marked_pairs():
         pictures = job.pictures(
-            job.by_image("nouns", columns={"images": ["image_id", "path", "sha256"]}),
+            job.by_image("nouns"),
             lambda picture, *_: square(picture, model.image_size),
             description="activation maps",
             total=job.count_images("nouns"),

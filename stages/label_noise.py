@@ -36,7 +36,6 @@ def run(job) -> None:
                 "student_labels",
                 columns={
                     "student_labels": ["image_id", "category", "instance", "source", "box", "weight", "segmentation"],
-                    "images": ["image_id", "path", "sha256"],
                 },
             ),
             numbers,

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from pipeline.config import checked
-from pipeline.files import find_file
+from pipeline.files import content_digest, find_file
 from pipeline.logs import message
 from pipeline.parameters import model_options
 from structures.errors import UserError
@@ -126,6 +126,7 @@ def _name_vectors(section: dict, names: list[str], weights: str | None, tokens: 
 
     weights, tokens = weights or section["weights"], tokens or section["tokens"]
     weights_file = find_file(weights, "--text-weights", "the weights that the detector was trained with")
+    content_digest(weights_file)  # a file that is not what its name says is refused
     tokens_file = (
         find_file(tokens, "--text-tokens", "the vocab.txt that the detector was trained with") if tokens else None
     )

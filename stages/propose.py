@@ -29,7 +29,7 @@ def run(job) -> None:
     model.load_state_dict(tensors)
     model.to(job.device, memory_format=torch.channels_last).eval()
     pictures = job.pictures(
-        job.by_image("proposals", columns={"images": ["image_id", "path", "sha256", "height", "width"]}),
+        job.by_image("proposals"),
         lambda picture, *_: uint8_tensor(picture),
         description="proposals",
         total=job.count("proposals"),

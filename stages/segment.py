@@ -39,7 +39,7 @@ def run(job) -> None:
         return [cut_crop(picture, activation[row["category"]], row["box"], **shape) for row in rows]
 
     def crops():
-        images = job.by_image("pseudo_boxes", "gradcam", columns={"images": ["image_id", "path", "sha256"]})
+        images = job.by_image("pseudo_boxes", "gradcam")
         total = job.count_images("pseudo_boxes")
         for _, rows, _, of_image in job.pictures(images, cut, description="masks", total=total):
             for row, crop in zip(rows, of_image):

@@ -37,7 +37,7 @@ def run(job) -> None:
         return [word for word in words if word in number]
 
     pictures = job.pictures(
-        job.by_image("nouns", columns={"images": ["image_id", "path", "sha256"]}),
+        job.by_image("nouns"),
         lambda picture, *_: uint8_tensor(picture),
         description="teacher's labels",
         total=job.count_images("nouns"),

@@ -32,7 +32,6 @@ def run(job) -> None:
     from structures.rows import group_by_image
     from structures.tensors import take_over
     from training.detector import train_detector
-    from training.processes import all_reduce_min
     from training.tables import learnable_annotations, text_vectors
     from training.targets import detection_batches
 
@@ -95,7 +94,7 @@ def run(job) -> None:
         model.eta = 1.0
         sample = data[:: max(1, len(data) // eta_images)][:eta_images]
         learn(model, sample, "looking for eta", steps=eta_steps, scratch=job.scratch / "eta")
-        student["eta"] = all_reduce_min(float(model.least_noise))
+        student["eta"] = float(model.least_noise)
         log.info(
             "eta is %.4g, the least average noise of %d steps on %d images", student["eta"], eta_steps, len(sample)
         )

@@ -43,9 +43,10 @@ def is_named_by_content(path: Path) -> bool:
     return bool(_BLOB.search(path.resolve().as_posix()))
 
 
-def check_content(path: Path) -> None:
-    """Raises UserError where a path is that of a blob, or a link to one, which holds other bytes than its name says."""
-    if is_named_by_content(path) and file_digest(path) != path.resolve().stem:
+def check_content(path: Path, digest: str | None = None) -> None:
+    """Raises UserError where a path is that of a blob, or a link to one, which holds other bytes than its name says.
+    digest: its sha256, where it is known."""
+    if is_named_by_content(path) and (digest or file_digest(path)) != path.resolve().stem:
         raise UserError(f"{path} {_BROKEN}")
 
 

@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from structures.pictures import float_on
 from training.loop import autocast, make_optimizer, step_seed, train, warmup_milestones
-from training.processes import get_rank, get_world_size
+from training.processes import all_reduce_min_, get_rank, get_world_size
 
 
 def train_detector(
@@ -35,13 +35,17 @@ def train_detector(
 
     batches(step): a list of (picture [3, h, w] uint8, target), this process's share of the step's batch, or a part of it
     with accumulate > 1; it may draw from torch's global generator, as torchvision's samplers do. That is set for each
-    part of each step, counted over all processes, so that two processes learn what one does from two parts. optimizer, lr, weight_decay, lr_factors: as for make_optimizer; warmup, milestones: as for
-    warmup_milestones; precision: as for autocast. A model with update_teacher() is asked for it after each step.
+    part of each step, counted over all processes, so that two processes learn what one does from two parts. optimizer, lr,
+    weight_decay, lr_factors: as for make_optimizer; warmup, milestones: as for warmup_milestones; precision: as for
+    autocast. A model with update_teacher() is asked for it after each step; a buffer least_noise is, after each step, the
+    least of all processes.
     """
     model.to(memory_format=torch.channels_last)  # what convolutions are fastest in, on processors and on GPUs
     solver = make_optimizer(optimizer, model, lr=lr, weight_decay=weight_decay, lr_factors=lr_factors)
     if hasattr(model, "update_teacher"):
         solver.register_step_post_hook(lambda *_: model.update_teacher())
+    if hasattr(model, "least_noise"):  # before a checkpoint is kept, which one process writes for all
+        solver.register_step_post_hook(lambda *_: all_reduce_min_(model.least_noise))
     network = data_parallel(model)
 
     def take_step(step: int, part: int = 0) -> dict[str, torch.Tensor]:
@@ -72,5 +76,5 @@ def data_parallel(model: torch.nn.Module) -> torch.nn.Module:
     if get_world_size() == 1:
         return model
     # A share of a batch may use only some weights: pictures without annotations none of the region proposal network's.
-    # Buffers are a process's own: the least noise that it saw, which train_student takes the minimum of.
+    # Buffers are a process's own: of the least noise that each saw train_detector takes the minimum.
     return DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)

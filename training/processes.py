@@ -74,15 +74,13 @@ def reduce_dict(values: dict) -> dict:
     return dict(zip(values, means / get_world_size()))
 
 
-def all_reduce_min(value: float) -> float:
-    """The smallest of the processes' values, as float32 where there are several."""
+def all_reduce_min_(value) -> None:
+    """Make a tensor that every process has the smallest of all of theirs, element by element."""
     if get_world_size() == 1:
-        return value
+        return
     import torch
 
-    least = torch.tensor(value, device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
-    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
-    return float(least)
+    torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MIN)
 
 
 def batch_share(batch: int, accumulate: int, processes: int | None = None) -> int:

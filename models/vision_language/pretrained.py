@@ -1,4 +1,4 @@
-"""Networks and tokenizers that transformers reads from a folder, whole or not at all."""
+"""Networks and tokenizers that transformers reads from a folder, whole or not at all, and without running code in it."""
 
 from pathlib import Path
 
@@ -12,9 +12,10 @@ def read_pretrained(network: type, tokenizer: type, weights: Path, what: str) ->
     Raises ModelError where the folder is none of such a model; where a tensor is missing, too, which transformers would
     fill with random numbers.
     """
+    plain = {"local_files_only": True, "trust_remote_code": False}
     try:
-        loaded, info = network.from_pretrained(weights, local_files_only=True, output_loading_info=True)
-        words = tokenizer.from_pretrained(weights, local_files_only=True)
+        loaded, info = network.from_pretrained(weights, output_loading_info=True, weights_only=True, **plain)
+        words = tokenizer.from_pretrained(weights, **plain)
     except Exception as error:  # a broken file breaks transformers and its tokenizers in any way
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"{weights} is no folder of a {what}: {why}") from error

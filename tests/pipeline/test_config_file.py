@@ -28,7 +28,7 @@ NEEDED_TEXT = "run: r\nroot: d\n"
             NEEDED_TEXT + "gradcam:\n  batch: 2\n  threshold: 0.5\n  batch: 3\n",
             "line 6: the key batch.*line 4",
         ),
-        ("c.json", '{"run": "r", "root": "d", "run": "s"}', "the key run stands there twice"),
+        ("c.json", '{"run": "r", "root": "d", "run": "s"}', "the key 'run' stands twice in one object"),
         ("c.yaml", NEEDED_TEXT + "seed: " + "9" * 5000, "is no YAML: Exceeds the limit"),
         ("c.yaml", NEEDED_TEXT + "seed: 2026-13-45", "is no YAML: month must be"),
         ("c.yaml", NEEDED_TEXT + "vocabulary: '\udcff'", "is no YAML: .*utf-8"),

@@ -1,42 +1,25 @@
-"""Files by path, by a hub's name, by torchvision's name; and what is said of those that are nowhere."""
+"""Files by path; and what is said of those that are nowhere."""
 
 import pytest
 
 from pipeline.config import checked
-from pipeline.files import file_state, find_file, find_files, missing_files
+from pipeline.files import content_digest, file_state, find_file, find_files, missing_files
 from pipeline.registry import stages
+from store.blobs import Blobs, file_digest
 from structures.errors import UserError
 
 
-@pytest.fixture()
-def caches(tmp_path, monkeypatch):
-    """Empty caches of the hub and of torchvision, offline."""
-    import huggingface_hub.constants as hub
-
-    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path
-
-
-def test_a_hub_model_is_found_in_its_cache(caches):
-    snapshot = caches / "hub" / "models--openai--clip-small" / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
-    (snapshot.parent.parent / "refs").mkdir()
-    (snapshot.parent.parent / "refs" / "main").write_text("abc")
-    assert find_file("openai/clip-small", "text_embedder.weights") == snapshot
-
-
-def test_torchvisions_weights_are_found_in_its_cache(caches):
-    file = caches / "torch" / "hub" / "checkpoints" / "resnet50-0676ba61.pth"
-    file.parent.mkdir(parents=True)
-    file.touch()
-    assert find_file("IMAGENET1K_V1", "train_wspn.weights") == file
-
-
-@pytest.mark.parametrize("value", ["openai/clip-small", "IMAGENET1K_V2", "IMAGENET1K_V9", "weights/ALBEF.pth"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "openai/clip-small",
+        f"openai/clip-small@{'a' * 40}",
+        "IMAGENET1K_V2",
+        "IMAGENET1K_V9",
+        "weights/ALBEF.pth",
+        "weights/ALBEF@4M.pth",
+    ],
+)
 def test_what_is_nowhere_is_said_with_its_usual_name_and_the_key(caches, value):
     with pytest.raises(
         UserError, match=rf"text_embedder\.weights: {value}.*usually a file of 1 GB.*config key text_embedder\.weights"
@@ -77,3 +60,19 @@ def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path):
     assert before == file_state(tmp_path / "clip")
     weights.write_text("changed")
     assert before != file_state(tmp_path / "clip")
+
+
+def test_a_result_of_the_store_that_is_not_what_its_name_says_is_no_input(tmp_path):
+    blobs = Blobs(tmp_path / "data")
+    with blobs.draft(".safetensors") as draft:
+        draft.write_bytes(b"weights")
+        digest, _ = blobs.keep(draft)
+    (tmp_path / "folder").mkdir()
+    link, blob = tmp_path / "folder" / "all.safetensors", blobs.path(digest, ".safetensors")
+    link.symlink_to(blob)
+    assert content_digest(link) == content_digest(blob) == file_digest(blob) == digest
+    blob.chmod(0o644)
+    blob.write_bytes(b"weighty")
+    for path in (link, blob, link.parent):
+        with pytest.raises(UserError, match="does not hold what its name says; run `python -m store verify"):
+            content_digest(path)

@@ -63,7 +63,7 @@ def test_everything_that_is_missing_is_listed_before_anything_starts(tmp_path, p
     for line in (
         "vision_language.weights: weights/ALBEF.pth is not there; usually ALBEF.pth, the authors' checkpoint, 1.8 GB",
         "vision_language.tokens: weights/vocab.txt is not there; usually vocab.txt of bert-base-uncased, 232 kB",
-        "text_embedder.weights: openai/clip-vit-base-patch32 is neither here nor could it be fetched",
+        "text_embedder.weights: openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268 is neither here nor could it be fetched",
         "weights: IMAGENET1K_V1 is neither here nor could it be fetched",
         "vocabulary: words.json is not there",
     ):
@@ -208,7 +208,7 @@ def test_a_run_of_coco_2017_is_planned_without_its_files(tmp_path):
     overlays = "--configfile", "config/coco.yaml", "config/xpm.yaml"
     output = project.snakemake(*overlays, "--config", "categories={wordnet: nowhere}", check=False)
     assert "categories.wordnet: nowhere is not there; usually /usr/share/wordnet (Debian's wordnet-base)" in output
-    assert "text_embedder.weights: google-bert/bert-base-uncased" in output and "Traceback" not in output
+    assert "text_embedder.weights: google-bert/bert-base-uncased@86b5e09" in output and "Traceback" not in output
     plan = project.snakemake("-n", "--quiet", "rules", "--configfile", "config/openimages.yaml", "config/ovis.yaml")
     assert re.search(r"^segment +512$", plan, re.M) and re.search(r"^detect +2$", plan, re.M)
     assert "finetune_detector" in plan and "train_teacher" not in plan and "pretrain_captions" not in plan

@@ -100,6 +100,12 @@ def test_the_text_embedders_files_may_have_moved(miniature, tmp_path):
     output = predict(miniature, "--weights", moved, *asked, tmp_path / "a", "--text-weights", at, check=False)
     assert "gone.txt is not there" in output and "point --text-tokens at it" in output
     found = ("--text-weights", at, "--text-tokens", tmp_path / "vocab.txt")
+    other = tmp_path / "store" / "00" / f"{64 * '0'}.safetensors"  # a blob that is not what it was
+    other.parent.mkdir(parents=True)
+    other.write_bytes(at.read_bytes())
+    flags = ("--text-weights", other, *found[2:])
+    output = predict(miniature, "--weights", moved, *asked, tmp_path / "a", *flags, check=False)
+    assert "does not hold what its name says" in output
     predict(miniature, "--weights", moved, *asked, tmp_path / "a", *found)
     predict(miniature, "--weights", weights, *asked, tmp_path / "b")
     assert (tmp_path / "a" / "predictions.json").read_text() == (tmp_path / "b" / "predictions.json").read_text()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from models.detector.mask_rcnn import LOSSES, OpenVocabularyMaskRCNN
@@ -101,6 +102,66 @@ torch.save(result, f"{get_rank()}.pt")
 destroy_process_group()
 """
 
+# On each of two processes: the noise of the label that it sees in each of four steps, the least of which the second sees in
+# the second step; then what the student holds at the end, without an interruption and with one before the third step.
+INTERRUPTED = """
+from pathlib import Path
+
+import torch
+
+from models.xpm.student import RobustStudent
+from tests.training.test_detector import OPTIONS, SIZES, batch
+from training.detector import train_detector
+from training.processes import destroy_process_group, get_rank, init_process_group
+
+torch.set_num_threads(1)
+init_process_group("cpu")
+now, noises = {}, {}
+
+
+def train(scratch, stop_at=None):
+    torch.manual_seed(0)
+    model = RobustStudent(base=2, strategy="robust", **SIZES).train()
+    model.set_vocabulary(torch.eye(6)[:3])
+    model.noise_head.register_forward_hook(lambda head, given, raw: raw - 2 * (get_rank() == 1 and now["step"] == 1))
+    model.register_forward_hook(lambda student, given, losses: noises.update({now["step"]: float(losses["noise"])}))
+
+    def batches(step):
+        if step == stop_at:
+            raise KeyboardInterrupt
+        now["step"] = step
+        return batch()
+
+    options = OPTIONS | {"steps": 4, "save_every": 1}
+    train_detector(model, batches, **options, accumulate=1, scratch=Path(scratch))
+    return model.state_dict()
+
+
+whole = train("whole")
+try:
+    train("killed", stop_at=2)
+except KeyboardInterrupt:
+    resumed = train("killed")
+torch.save({"noises": noises, "whole": whole, "resumed": resumed}, f"{get_rank()}.pt")
+destroy_process_group()
+"""
+
+
+def on_two_processes(script, folder):
+    """What each of two processes that run a script saved."""
+    (folder / "learn.py").write_text(script)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *launch, "learn.py"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
 
 def batch(annotated=True):
     """A picture with an annotation and a pseudo-label, or with the pseudo-label alone."""
@@ -151,23 +212,23 @@ def test_the_moving_average_follows_once_a_step_however_many_parts_a_batch_has(t
 
 
 def test_processes_with_and_without_annotations_learn_by_the_mean_of_their_gradients(tmp_path):
-    (tmp_path / "learn.py").write_text(PROCESSES)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *launch, "learn.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", LAUNCHED: "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    one, other = on_two_processes(PROCESSES, tmp_path)
     for case in one:
         assert one[case]["size"] > 0.01 and max(one[case]["apart"].values()) < 1e-6 * one[case]["size"], case
         assert max(other[case]["apart"].values()) == max(one[case]["apart"].values())
         assert one[case]["curve"] == other[case]["curve"]
         assert all(row["value"] > 0 for row in one[case]["curve"] if row["name"] in ("loss", "labels"))
-        private = ("running_mean", "running_var", "least_noise")  # of what a process itself has seen
+        private = ("running_mean", "running_var")  # of what a process itself has seen
         for name, value in one[case]["state"].items():
             assert name.endswith(private) or torch.equal(value, other[case]["state"][name]), (case, name)
+
+
+def test_the_least_noise_is_that_of_all_processes_also_after_an_interruption(tmp_path):
+    one, other = on_two_processes(INTERRUPTED, tmp_path)
+    least = min([*one["noises"].values(), *other["noises"].values()])
+    assert least == other["noises"][1] < 0.5 * min(one["noises"].values())
+    for states in (one, other):
+        for state in (states["whole"], states["resumed"]):
+            assert float(state["least_noise"]) == pytest.approx(least)
+    for name, value in one["whole"].items():
+        assert torch.equal(value, one["resumed"][name]), name

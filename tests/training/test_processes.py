@@ -11,7 +11,7 @@ from store.fingerprint import ROOT
 from structures.errors import UserError
 from training.processes import (
     LAUNCHED,
-    all_reduce_min,
+    all_reduce_min_,
     batch_share,
     get_rank,
     get_world_size,
@@ -25,7 +25,7 @@ LEARN = """
 import argparse
 import sys
 
-from training.processes import all_reduce_min, batch_share, destroy_process_group, get_rank, init_process_group
+from training.processes import all_reduce_min_, batch_share, destroy_process_group, get_rank, init_process_group
 from training.processes import is_main_process, launch, reduce_dict
 
 parser = argparse.ArgumentParser()
@@ -74,7 +74,9 @@ optimizer = torch.optim.SGD(module.parameters(), lr=0.01, weight_decay=0.01)
 curve = train(network, optimizer, take_step, steps=12, lr_factor=lambda _: 1.0, scratch=Path(str(get_rank())),
               description="fit", accumulate=args.accumulate, record_every=4, save_every=5)
 rank = torch.tensor(float(get_rank()))
-agreed = {"least": all_reduce_min(5.0 - get_rank()), "mean": reduce_dict({"rank": rank})["rank"].item()}
+least = 5.0 - rank
+all_reduce_min_(least)
+agreed = {"least": least.item(), "mean": reduce_dict({"rank": rank})["rank"].item()}
 destroy_process_group()
 if is_main_process():
     state = torch.load("0/checkpoint.pt", weights_only=True)["module"]
@@ -117,7 +119,9 @@ def test_a_process_alone_is_the_main_one_and_agrees_with_itself(monkeypatch):
     monkeypatch.setenv("RANK", "1")  # of a launcher that is not ours
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (get_rank(), get_world_size(), is_main_process()) == (0, 1, True)
-    assert all_reduce_min(0.1) == 0.1 and reduce_dict({"loss": torch.tensor(2.0)}) == {"loss": 2.0}
+    least = torch.tensor(0.1)
+    all_reduce_min_(least)
+    assert least == torch.tensor(0.1) and reduce_dict({"loss": torch.tensor(2.0)}) == {"loss": 2.0}
 
 
 def test_a_batch_that_can_not_be_shared_is_refused(monkeypatch):

@@ -1,5 +1,7 @@
 """Models by name: BLIP against transformers' own forward pass, text models, and what is said of others."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -129,6 +131,33 @@ def test_bert_is_the_mean_of_a_names_word_pieces(tmp_path, tokenizer):
     words = network.get_input_embeddings().weight
     torch.testing.assert_close(vectors[0], (words[WORDS.index("dog")] + words[WORDS.index("##s")]) / 2)
     torch.testing.assert_close(vectors[1], words[WORDS.index("cat")].detach())
+
+
+class Touch:
+    """Pickled, code that makes a file when it is read."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+def test_no_code_of_a_models_folder_is_run(tmp_path, tokenizer):
+    folder, sign = tmp_path / "bert", tmp_path / "run"
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(WORDS), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    for name, classes in (("config", ("AutoConfig", "AutoModel")), ("tokenizer_config", ("AutoTokenizer",))):
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": dict.fromkeys(classes, "own.Own")}))
+    (folder / "own.py").write_text(f"open({str(sign)!r}, 'w')\n\n\nclass Own:\n    pass\n")
+    assert load_text_embedder("bert", folder, None, **TEXT)(["cat"]).shape == (1, 16)
+    (folder / "model.safetensors").unlink()
+    torch.save({"embeddings.word_embeddings.weight": Touch(sign)}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="is no folder of a BERT model"):
+        load_text_embedder("bert", folder, None, **TEXT)
+    assert not sign.exists()
 
 
 def test_prompts_are_averaged_at_unit_length():

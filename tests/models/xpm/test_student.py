@@ -54,6 +54,18 @@ def test_a_batch_whose_captions_name_nothing_costs_nothing():
     sum(losses.values()).backward()
 
 
+def test_annotations_have_their_whole_weight_beside_pictures_without_any():
+    """So in parts of one picture, of which the mean is taken, this batch's would have half of it: docs/scale.md."""
+    images, targets = batch()
+    losses = []
+    for count in (1, 2):
+        model = student()
+        torch.manual_seed(2)
+        losses.append(model(images[:count], targets[:count]))
+    for name in LOSSES:
+        torch.testing.assert_close(losses[1][name], losses[0][name])
+
+
 def test_pictures_without_annotations_teach_no_background():
     images, targets = batch()
     unmarked = [targets[0] | {"annotated": torch.tensor(False), "pseudo": torch.tensor([True, True])}]
