@@ -13,6 +13,7 @@ from store.fingerprint import ROOT
 from structures.errors import UserError
 
 CONFIG_VARIABLE = "CAP2MASK_CONFIG"  # folder of the configurations of the snakemake that started the stage, one a run
+_MOST_THREADS = 1024  # some stages start as many processes
 _PER = {"run": "one job", "scatter": "one job, which writes every shard", "shard": "one job a shard"}
 _PER |= {"detector": "one job a trained detector"}
 
@@ -132,6 +133,8 @@ def _fitting(config: dict, args: argparse.Namespace, stage: Stage) -> dict:
         )
     if args.threads < 1:
         raise UserError(f"--threads {args.threads}: at least 1")
+    if args.threads > _MOST_THREADS:
+        raise UserError(f"--threads {args.threads}: at most {_MOST_THREADS}")
     if args.gpus < 0:
         raise UserError(f"--gpus {args.gpus}: at least 0")
     if args.gpus > 1 and not stage.processes:

@@ -19,7 +19,6 @@ from store.fingerprint import imported_libraries
 DISTRIBUTIONS = {
     "PIL": ("pillow",),
     "cv2": ("opencv-contrib-python-headless",),
-    "dask": ("dask", "pandas"),
     "inflect": ("inflect",),
     "nltk": ("nltk",),
     "numpy": ("numpy",),

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from sources.part import Fault, Part, SourceError
-from sources.tables import read_table
+from sources.tables import distinct, read_table
 
 IMAGE = ("image", "file_name", "filename", "file", "path", "image_path")
 CAPTION = ("caption", "text", "captions", "description", "sentence")
@@ -20,6 +20,7 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     """
     file = root / part.captions
     table = read_table(file)
+    distinct(file, [column.strip().lower() for column in table.columns])
     columns = {column.strip().lower(): column for column in table.columns}
     image, caption, label = (
         next((columns[n] for n in names if n in columns), None) for names in (IMAGE, CAPTION, LABEL)

@@ -86,7 +86,7 @@ def csv_table(file: Path, separator: str = ",") -> Table:
     header = next(csv_rows(file, separator), (None, None))[1]
     if header is None or isinstance(header, str):
         raise SourceError(f"{file} has no line of column names ({header or 'it is empty'})")
-    columns = _distinct(file, [name.strip() for name in header])
+    columns = distinct(file, [name.strip() for name in header])
     named = max((i for i, name in enumerate(columns, start=1) if name), default=0)  # empty ones may follow
 
     def rows() -> Iterator[tuple[str, dict | str]]:
@@ -127,7 +127,7 @@ def _json_lines(file: Path) -> Table:
 def _parquet(file: Path) -> Table:
     check_regular(file)
     with _parquet_errors(file), pq.ParquetFile(file) as table:
-        columns = _distinct(file, table.schema_arrow.names)
+        columns = distinct(file, table.schema_arrow.names)
 
     def rows() -> Iterator[tuple[str, dict | str]]:
         number = 0
@@ -156,7 +156,8 @@ class _parquet_errors:
             raise SourceError(f"{self._file} can't be read as Parquet: {reason}") from error
 
 
-def _distinct(file: Path, columns: list[str]) -> list[str]:
+def distinct(file: Path, columns: list[str]) -> list[str]:
+    """The columns' names. Raises SourceError where one stands twice."""
     twice = {name for name in columns if name and columns.count(name) > 1}
     if twice:
         raise SourceError(f"{file} has the column {min(twice)} twice; give each its own name")

@@ -21,6 +21,7 @@ from pipeline.parameters import model_options
 from structures.errors import UserError
 
 KINDS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+_LONGEST = 50  # characters of a picture's name that its overlay has; file systems take 255 bytes
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         predict(args)
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"predict: {message(error)}")
 
 
@@ -65,6 +66,8 @@ def predict(args: argparse.Namespace) -> None:
     names = list(dict.fromkeys(name.strip() for name in args.classes.split(",") if name.strip()))
     if not names:
         raise UserError("--classes names nothing; wanted names divided by commas")
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out} is no folder: name another")
     configure_torch(args.threads)
     device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -111,7 +114,7 @@ def predict(args: argparse.Namespace) -> None:
         images.append({"image_id": number, "path": str(file), "width": picture.shape[1], "height": picture.shape[0]})
         areas = result["masks"].flatten(1).sum(1).tolist()
         detections += [row | {"image_id": number, "area": area} for row, area in zip(rows, areas)]
-        (args.out / f"{number}_{file.stem}.png").write_bytes(encode_png(draw_detections(picture, rows)))
+        (args.out / f"{number}_{file.stem[:_LONGEST]}.png").write_bytes(encode_png(draw_detections(picture, rows)))
     if not images:
         raise UserError(f"none of the {len(files)} pictures could be read")
     content = instances_json(images, detections, tuple(names), "detections")

@@ -19,7 +19,7 @@ from structures.errors import UserError
 from structures.files import sync_folder
 
 CHUNK = 1 << 20
-_BLOB = re.compile(r"/store/([0-9a-f]{2})/\1[0-9a-f]{62}\.\w+$")
+_BLOB = re.compile(r"/([0-9a-f]{2})/\1[0-9a-f]{62}\.\w+$")
 _BROKEN = "does not hold what its name says; run `python -m store verify --repair`, then snakemake again"
 KEPT = "kept"  # in a folder of drafts: the digests of the blobs that they became, a line each
 
@@ -159,5 +159,6 @@ class Blobs:
             raise UserError(f"{target} is a folder, in the way of a result: move it elsewhere and run again") from error
 
     def target(self, digest: str, link: Path) -> str:
-        """What the link of a blob says."""
-        return os.path.relpath(self.path(digest, link.suffix), link.parent)
+        """What the link of a blob says. Folders on the way to it may be links themselves, to another disk."""
+        path = self.path(digest, link.suffix).relative_to(self.root.parent)
+        return os.path.relpath(self.root.parent.resolve() / path, link.parent.resolve())

@@ -42,8 +42,13 @@ class Findings:
 
 
 def runs_in(data: Path) -> list[Run]:
-    """Every run of a data folder, sorted by name."""
-    return [Run(data, folder.name) for folder in sorted((data / "runs").glob("*")) if folder.is_dir()]
+    """Every run of a data folder, sorted by name. Raises UserError where a link to runs leads nowhere: nobody knows what
+    they use."""
+    folders = sorted((data / "runs").glob("*"))
+    for place in (data / "runs", *folders):
+        if place.is_symlink() and not place.exists():
+            raise UserError(f"{place} leads nowhere: is its disk mounted? If its runs are gone, delete the link")
+    return [Run(data, folder.name) for folder in folders if folder.is_dir()]
 
 
 def blob_files(data: Path) -> list[Path]:

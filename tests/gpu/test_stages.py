@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from pipeline.checkpoint import read_safetensors
 from pipeline.config import section_schema
@@ -31,6 +32,7 @@ C4 = ("--backbone", "resnet50_c4", "--weights", "", "--trainable-layers", "5", *
 SURE = {
     name: (f"--{name.replace('_', '-')}.confidence-threshold", "0.02") for name in ("soft_teacher", "unbiased_teacher")
 }
+SECOND_ROUND = {"rounds": 2, "producing_runs": {"round_before.train_detector": "mini"}, "relabel": {"min_score": 0.001}}
 QUICK = {"gradcam", "train_student robust"}  # run with all tests
 # what changes no result, or on a pretended GPU, which does not imitate autocast, none
 MORE_ON_GPU = {
@@ -61,6 +63,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "teacher_labels": ("teacher_labels",),
     "train_student balanced": ("train_student", "--balanced", "true", "--robust.noise-input", "region_and_mask"),
     "label_noise": ("label_noise",),
+    "relabel": ("relabel", "--configfile", "config/config.yaml", "config/rounds.yaml"),
     "evaluate_labels": ("evaluate_labels", "--scores", "[itm, mlm]"),
     "evaluate_proposals": ("evaluate_proposals",),
     "pretrain_backbone": ("pretrain_backbone", "--objects", "48", "--batch", "8", "--steps", "2"),
@@ -92,6 +95,7 @@ def projects(miniature, tmp_path_factory) -> tuple[Project, Project]:
     for name in ("processor", "gpu"):
         folder = tmp_path_factory.mktemp(name)
         shutil.copytree(miniature.folder, folder, symlinks=True, dirs_exist_ok=True)
+        (folder / "config" / "rounds.yaml").write_text(yaml.safe_dump(SECOND_ROUND))
         copies.append(Project(folder, miniature.config))
     return tuple(copies)
 

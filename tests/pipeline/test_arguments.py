@@ -44,6 +44,7 @@ def test_a_flags_value_is_read_as_what_the_schema_wants(arguments):
         ("gradcam", ("--shard", ""), "--shard : this run has the shards 0 to 1"),
         ("gradcam", ("--shard=-1",), "--shard -1: this run has the shards 0 to 1"),
         ("gradcam", ("--threads", "0"), "--threads 0: at least 1"),
+        ("gradcam", ("--threads", "1000000"), "--threads 1000000: at most 1024"),
         ("gradcam", ("--gpus=-1",), "--gpus -1: at least 0"),
         ("gradcam", ("--into", ".."), "--into is '..', wanted name of the run, of at most 100 letters"),
         ("gradcam", ("--run=-rf",), "run is '-rf'"),

@@ -51,3 +51,9 @@ def test_overlays_are_laid_over_section_by_section(tmp_path):
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     with pytest.raises(ConfigError, match=r"empty\.yaml holds no keys"):
         load(tmp_path / "one.yaml", tmp_path / "empty.yaml")
+
+
+def test_a_seed_counts_once():
+    """Else a table would show the spread of a run and itself."""
+    with pytest.raises(ConfigError, match=r"tables\.seeds is \[1, 2, 1\], wanted each once"):
+        checked({"run": "r", "root": "d", "tables": {"seeds": [1, 2, 1]}})

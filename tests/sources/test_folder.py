@@ -196,3 +196,9 @@ def test_what_is_no_utf8_comes_as_what_ingest_rejects(tmp_path):
     assert [fault and fault.reason for fault in faults] == ["no_unicode", "no_unicode", None]
     assert text_fault({"image_id": "a", "text": "x" * MAX_CAPTION}) is None
     assert text_fault({"image_id": "a", "text": "x" * (MAX_CAPTION + 1)}).reason == "long_text"
+
+
+def test_columns_that_differ_in_case_alone_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("file,File,caption\na.jpg,b.jpg,a cat\n")
+    with pytest.raises(SourceError, match="has the column file twice; give each its own name"):
+        read_part(tmp_path, part("t.csv"))

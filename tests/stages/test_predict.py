@@ -78,6 +78,25 @@ def test_mistakes_are_one_line(miniature, tmp_path):
     assert "predict: --device abacus" in output
 
 
+def test_results_that_cannot_be_written_are_one_line(miniature, tmp_path):
+    long_name = tmp_path / f"{'n' * 250}.png"
+    Image.new("RGB", (64, 48)).save(long_name)
+    asked = (
+        "--weights",
+        miniature.run / "train_detector" / "all.safetensors",
+        "--images",
+        long_name,
+        "--classes",
+        "cat",
+    )
+    assert f"{long_name} is no folder" in predict(miniature, *asked, "--out", long_name, check=False)
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "predictions.json").symlink_to("/dev/full")
+    assert "predict: the disk is full" in predict(miniature, *asked, "--out", full, check=False)
+    assert len(list(full.glob("1_nnn*.png"))) == 1
+
+
 def test_the_text_embedders_files_may_have_moved(miniature, tmp_path):
     weights = miniature.run / "train_detector" / "all.safetensors"
     tensors, settings = read_safetensors(weights)

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from schemas.tables import TABLES
 from store.manifest import Run
 
 ALONE = ["rounds=2", "run=second", "detectors=[train_detector]", "evaluate_proposals={generators: []}"]
@@ -36,6 +37,7 @@ def test_the_first_round_is_the_run_that_has_no_other(second):
 def test_labels_are_of_named_nouns_alone_and_lie_where_their_masks_do(second):
     data, _ = second
     labels = pd.read_parquet(data / "runs/second/round_masks")
+    assert list(labels.columns) == TABLES["round_masks"].schema.names
     named = pd.read_parquet(data / "runs/second/nouns")[["image_id", "category"]].drop_duplicates()
     assert len(labels) and len(labels.merge(named)) == len(labels)
     assert labels.groupby(["image_id", "category"]).instance.apply(lambda i: sorted(i) == list(range(len(i)))).all()

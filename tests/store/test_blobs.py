@@ -81,3 +81,18 @@ def test_a_folder_in_the_way_of_a_link_is_said_and_left(tmp_path):
     with pytest.raises(UserError, match=r"x\.json is a folder, in the way"):
         Blobs(tmp_path).link("0" * 64, folder)
     assert (folder / "mine").is_dir() and [file.name for file in folder.parent.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("moved", ["runs", "store"])
+def test_a_part_of_the_data_folder_may_be_a_link_to_another_disk(tmp_path, moved):
+    data = tmp_path / "data"
+    elsewhere = tmp_path / "disk" / "of" / "mine"
+    elsewhere.mkdir(parents=True)
+    data.mkdir()
+    (data / moved).symlink_to(elsewhere)
+    blobs, link = Blobs(data), data / "runs" / "r" / "x.json"
+    path = broken(blobs, "hello", "jello")
+    blobs.link(path.stem, link)
+    assert link.read_text() == "jello"
+    with pytest.raises(UserError, match=r"x\.json does not hold what its name says"):
+        check_content(link)

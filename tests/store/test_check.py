@@ -203,3 +203,12 @@ def test_gc_spares_the_checkpoint_of_a_killed_training_unless_asked(data, store)
     assert not sorting.exists() and not list(data.rglob("*.draft"))
     store("gc", "--checkpoints")
     assert not killed.exists()
+
+
+@pytest.mark.parametrize("missing", ["runs", "runs/r"])
+def test_gc_takes_nothing_while_the_disk_of_the_runs_is_not_there(data, store, missing):
+    before = sorted((data / "store").rglob("*"))
+    (data / missing).rename(data / "away")
+    (data / missing).symlink_to(data / "not mounted")
+    assert store("gc", fails="leads nowhere: is its disk mounted") == ""
+    assert sorted((data / "store").rglob("*")) == before

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from store.parquet import SchemaError, TableWriter, read_rows
+from store.parquet import SchemaError, TableWriter, read_rows, read_table
+from structures.errors import UserError
 
 
 def test_rows_survive_the_round_trip(tmp_path):
@@ -67,3 +68,19 @@ def test_rows_and_tables_of_any_size_give_the_same_bytes(tmp_path):
     assert written("c", [rows[:5], *rows[5:9], rows[9:50], rows[50:]]) == one_by_one
     with pytest.raises(SchemaError, match="null values"):
         TableWriter(tmp_path / "d", schema, 16).add_table(pa.table({"i": pa.array([None], pa.int32()), "v": [[1.0]]}))
+
+
+def test_a_bit_that_flipped_in_a_page_is_found_whenever_it_is_read(tmp_path):
+    """Random numbers are kept as they are, so that nothing but a checksum knows them from others."""
+    path, numbers = tmp_path / "t.parquet", np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 256)
+    writer = TableWriter(path, pa.schema([("x", pa.int64())]), row_group=256)
+    for number in numbers:
+        writer.add(x=number)
+    writer.close()
+    content = bytearray(path.read_bytes())
+    content[content.index(numbers[100].tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="does not hold what was written"):
+        list(read_rows([path]))
+    with pytest.raises(UserError, match="does not hold what was written"):
+        read_table(path)
