@@ -118,9 +118,16 @@ def _decoded(
             width, height = image.size
             if max_pixels is not None and width * height > max_pixels:
                 raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {max_pixels}")
+            deep = any("16" in str(tile[3]) for tile in image.tile)  # which loading forgets
             image.load()
             if convert is not None:
                 return convert(image)
+            if deep and image.format == "PNG" and "transparency" in image.info:
+                raise ImageError(
+                    "transparent_colour",
+                    f"{file} has 16 bits a channel and one of its colours is transparent, which is not told apart from its "
+                    "neighbours in 8 bits; save it with an alpha channel, or 8 bits",
+                )
             turned = _TURNED.get(image.getexif().get(_ORIENTATION))
             rgb = _as_rgb(image, file)
             return np.array(rgb.transpose(turned) if turned is not None else rgb)

@@ -120,7 +120,12 @@ class Blobs:
                 with self._kept.open("a", encoding="utf-8") as kept:
                     kept.write(f"{digest}\n")
             make_folder(path.parent)
-            os.replace(draft, path)
+            try:
+                os.replace(draft, path)
+            except IsADirectoryError as error:
+                raise UserError(
+                    f"{path} is a folder, in the way of a result: move it elsewhere and run again"
+                ) from error
         sync_folder(path.parent)
         return digest, size
 

@@ -175,7 +175,10 @@ def remove(data: Path, found: Findings) -> list[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
     for files in (gone, doubtful | found.damaged.keys(), found.broken):
         for file in files:
-            file.unlink(missing_ok=True)
+            if file.is_dir() and not file.is_symlink():  # whoever put it there may want what is in it
+                file.rename(file.with_name(f"{file.name}.in-the-way"))
+            else:
+                file.unlink(missing_ok=True)
         for folder in {file.parent for file in files}:
             sync_folder(folder)
     return sorted([*gone, *(file for file in found.damaged if file.parent.parent.name == "manifests")])

@@ -90,6 +90,8 @@ def read_sealed(path: Path, **wanted: str) -> Manifest:
         manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise Damaged(f"is damaged ({error})") from error
+    except IsADirectoryError as error:
+        raise Damaged("is a folder in the place of a file") from error
     for name, value in wanted.items():
         if getattr(manifest, name) != value:
             raise Damaged(f"is in the place of another ({name} {getattr(manifest, name)}, not {value})")

@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
@@ -115,6 +116,30 @@ def test_deep_grey_pictures_are_neither_black_nor_white(tmp_path):
     assert is_ramp(decode_image(tmp_path / "deep.pgm"))
     (tmp_path / "ten.pgm").write_bytes(b"P5 16 4 1023\n" + (STEPS >> 6).astype(">u2").tobytes())
     assert is_ramp(decode_image(tmp_path / "ten.pgm"))
+
+
+def png_of_16_bits(path, values, kind, transparent):
+    """A PNG [height, width(, 3)] of 16 bits a channel, one of whose colours is transparent; Pillow writes none."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    colour = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + colour + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def test_a_transparent_colour_among_16_bits_is_told_and_16_bits_alone_are_read(tmp_path):
+    colours = np.stack([STEPS] * 3, 2)
+    for name, values, kind, transparent in (("grey", STEPS, 0, (1040,)), ("rgb", colours, 2, (1040,) * 3)):
+        assert (
+            reason(decode_image, png_of_16_bits(tmp_path / f"{name}.png", values, kind, transparent))
+            == "transparent_colour"
+        )
+        assert is_ramp(decode_image(png_of_16_bits(tmp_path / f"{name}.png", values, kind, ())))
 
 
 def test_numbers_whose_range_is_not_said_are_refused(tmp_path):

@@ -83,6 +83,17 @@ def test_a_folder_in_the_way_of_a_link_is_said_and_left(tmp_path):
     assert (folder / "mine").is_dir() and [file.name for file in folder.parent.iterdir()] == ["x.json"]
 
 
+def test_a_folder_in_the_way_of_a_blob_is_said_and_left(tmp_path):
+    blobs = Blobs(tmp_path)
+    path = broken(blobs, "hello", "hello")
+    path.unlink()
+    (path / "mine").mkdir(parents=True)
+    with blobs.draft(".json") as draft, pytest.raises(UserError, match=r"is a folder, in the way of a result"):
+        draft.write_text("hello")
+        blobs.keep(draft)
+    assert (path / "mine").is_dir()
+
+
 @pytest.mark.parametrize("moved", ["runs", "store"])
 def test_a_part_of_the_data_folder_may_be_a_link_to_another_disk(tmp_path, moved):
     data = tmp_path / "data"

@@ -139,6 +139,27 @@ def test_a_memo_in_which_a_letter_changed_is_not_believed(data, undisturbed, sto
     assert chain.results(data) == undisturbed
 
 
+def folder_in_place_of(file):
+    file.unlink()
+    (file / "mine").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("place", ["manifest", "memo"])
+def test_a_folder_in_the_place_of_a_manifest_or_memo_is_set_aside(data, undisturbed, store, place):
+    manifest = path(data, "manifests/embed_text/all.json")
+    file = (
+        manifest
+        if place == "manifest"
+        else data / "actions" / f"{Run(data, 'r').read_manifest('embed_text', 'all').key}.json"
+    )
+    folder_in_place_of(file)
+    assert f"damaged: {file}" in store("verify", fails="1 files are")
+    store("verify", "--repair")
+    chain.do_all(data)
+    assert chain.results(data) == undisturbed
+    assert not file.is_dir() and (file.parent / f"{file.name}.in-the-way" / "mine").is_dir()
+
+
 def test_a_result_that_names_no_file_of_what_is_read_is_refused(data):
     manifest = Run(data, "r").read_manifest("embed_text", "all")
     write_atomically(path(data, "manifests/embed_text/all.json"), replace(manifest, outputs=[]).to_json())
