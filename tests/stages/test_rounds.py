@@ -8,6 +8,7 @@ import pytest
 from schemas.tables import TABLES
 from store.manifest import Run
 
+pytestmark = pytest.mark.xdist_group("rounds")  # one process makes the second run
 ALONE = ["rounds=2", "run=second", "detectors=[train_detector]", "evaluate_proposals={generators: []}"]
 SETTINGS = [*ALONE, "relabel={min_score: 0.001, instances: 2}"]
 
