@@ -106,8 +106,8 @@ class Workflow:
                 manifests.append(self._produced(wildcards.detector, wildcards.run))
             for artifact in stages()[stage].round_before:
                 before, _ = producer(artifact)
-                run = config["producing_runs"][source_key(before)]
-                manifests += self._of_run(run, before)
+                run = config["producing_runs"].get(source_key(before))  # none before the first round: the stage says so
+                manifests += self._of_run(run, before) if run else []
             return manifests
 
         return manifests_of_job

