@@ -16,15 +16,15 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    import cv2
     import numpy as np
 
     from models.detector.detections import detection_rows
     from models.detector.mask_rcnn import load_detector
+    from models.grounding.box_choice.soft_overlap import soft_overlap
     from models.grounding.crops import agreement
-    from models.grounding.maps import activation_maps, united
+    from models.grounding.maps import activation_maps, enlarged, united
     from models.grounding.pairs import instances_wanted
-    from models.grounding.relabel import choose_labels, evidence, soft_overlap
+    from models.grounding.relabel import choose_labels, evidence
     from structures.boxes import xywh_to_xyxy
     from structures.masks import decode
     from structures.pictures import float_on, uint8_tensor
@@ -32,7 +32,6 @@ def run(job) -> None:
 
     p, activation_map = job.params, job.shared.activation_map
     union = {"union": activation_map.union, "threshold": job.shared.gradcam.threshold}
-    enlarge = cv2.INTER_NEAREST if activation_map.interpolation == "nearest" else cv2.INTER_LINEAR
     rows = job.table("embeddings").to_pylist()
     number, text = {row["category"]: i for i, row in enumerate(rows)}, text_vectors(rows, job.device)
     model = load_detector(*job.checkpoint("train_detector")).to(job.device)
@@ -44,21 +43,27 @@ def run(job) -> None:
                 job.reject(image_id, "no_embedding", detail, row["category"])
         return [row for row in maps if row["category"] in number]
 
-    def measured(found: list[dict], activation) -> list[dict]:
-        """What the activation says of each mask beside what the detector does."""
-        total = float(activation.sum())
+    def measured(found: list[dict], activation: np.ndarray) -> list[dict]:
+        """Those of a noun's detections whose masks hold a pixel, with what the activation says of each beside the
+        detector."""
+        rows, total = [], float(activation.sum())
         for row in found:
             mask = decode(row["segmentation"])
-            x0, y0, x1, y1 = row["box"] = xywh_to_xyxy(np.array(row["bbox"], np.float32))
-            box = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
-            row["area"], inside = float(mask.sum()), float(activation[mask].sum())
-            row["coverage"] = float(activation[box].sum()) / total if total else 0.0
-            row["agreement"] = agreement(mask[box], activation[box])
-            overlap = soft_overlap(np.array([inside]), np.array([row["area"]]), total, area_weight=p.area_weight)
-            row["evidence"] = float(
-                evidence(np.array([row["score"]]), overlap, activation_weight=p.activation_weight)[0]
-            )
-        return found
+            x0, y0, x1, y1 = box = xywh_to_xyxy(np.array(row["bbox"], np.float32))
+            window = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
+            row |= {
+                "box": box,
+                "area": float(mask.sum()),
+                "inside": float(activation[mask].sum()),
+                "coverage": float(activation[window].sum()) / total if total else 0.0,
+                "agreement": agreement(mask[window], activation[window]),
+            }
+            rows += [row] * bool(row["area"])
+        scores, inside, areas = (np.array([row[name] for row in rows]) for name in ("score", "inside", "area"))
+        overlaps = soft_overlap(inside, areas, total, area_weight=p.area_weight)
+        for row, value in zip(rows, evidence(scores, overlaps, activation_weight=p.activation_weight)):
+            row["evidence"] = float(value)
+        return rows
 
     pictures = job.pictures(
         job.by_image("gradcam", "nouns"),
@@ -78,11 +83,10 @@ def run(job) -> None:
             found: dict[str, list[dict]] = {name: [] for name in names}
             for row in detection_rows(detections, names):
                 found[row["category"]].append(row)
-            size = picture.shape[-1], picture.shape[-2]
             for row in maps:
-                activation = cv2.resize(united(activation_maps(row), **union), size, interpolation=enlarge)
-                of_noun = [r for r in found[row["category"]] if decode(r["segmentation"]).any()]
-                found[row["category"]] = measured(of_noun, activation)
+                name, activation = row["category"], united(activation_maps(row), **union)
+                activation = enlarged(activation, *picture.shape[-2:], interpolation=activation_map.interpolation)
+                found[name] = measured(found[name], activation)
             wanted = instances_wanted(nouns, p.instances)
             labels, refused = choose_labels(
                 [np.array([row["evidence"] for row in found[name]]) for name in names],

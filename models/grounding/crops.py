@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from models.grounding.maps import enlarged
 from structures.masks import encode
 
 
@@ -38,8 +39,6 @@ def cut_crop(
     to it, "nearest" (OVIS, Fig. 12: the crop has no value that the cells have not) or "linear".
     None where the box holds fewer than 2 x 2 whole pixels.
     """
-    if interpolation not in ("nearest", "linear"):
-        raise ValueError(f"interpolation {interpolation!r}: nearest or linear")
     height, width = image.shape[:2]
     x0, y0 = max(0, int(np.floor(box[0]))), max(0, int(np.floor(box[1])))
     x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
@@ -49,8 +48,7 @@ def cut_crop(
     wx0, wy0, wx1, wy1 = max(0, x0 - dx), max(0, y0 - dy), min(width, x1 + dx), min(height, y1 + dy)
     nearest = interpolation == "nearest"
     enlarge = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    full = cv2.resize(activation, (width, height), interpolation=enlarge)
-    phi = full[wy0:wy1, wx0:wx1].copy()
+    phi = enlarged(activation, height, width, interpolation=interpolation)[wy0:wy1, wx0:wx1].copy()
     outside = np.ones(phi.shape, bool)
     outside[y0 - wy0 : y1 - wy0, x0 - wx0 : x1 - wx0] = False
     phi[outside] = 0

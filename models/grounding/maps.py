@@ -1,5 +1,6 @@
 """Activation maps as the table gradcam holds them, and their union (OVIS, Eq. 4)."""
 
+import cv2
 import numpy as np
 
 
@@ -18,3 +19,12 @@ def united(maps: np.ndarray, *, union: str, threshold: float) -> np.ndarray:
         raise ValueError(f"union {union!r}: binary or soft")
     highest = maps.max(0)
     return (highest > threshold).astype(np.float32) if union == "binary" else highest
+
+
+def enlarged(activation: np.ndarray, height: int, width: int, *, interpolation: str) -> np.ndarray:
+    """An activation [h, w] over a whole picture at its height and width in pixels. interpolation: "nearest" (OVIS, Fig. 12:
+    no value that the cells have not) or "linear"."""
+    if interpolation not in ("nearest", "linear"):
+        raise ValueError(f"interpolation {interpolation!r}: nearest or linear")
+    enlarge = cv2.INTER_NEAREST if interpolation == "nearest" else cv2.INTER_LINEAR
+    return cv2.resize(activation, (width, height), interpolation=enlarge)

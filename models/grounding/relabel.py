@@ -26,11 +26,6 @@ class Label(NamedTuple):
     evidence: float
 
 
-def soft_overlap(inside: np.ndarray, areas: np.ndarray, total: float, *, area_weight: float) -> np.ndarray:
-    """J above of masks: [n] in 0..1/area_weight. inside: [n] sums of the activation; areas: [n] pixels; total: T."""
-    return inside / np.maximum(area_weight * areas + np.maximum(total - inside, 0), 1e-9)
-
-
 def evidence(scores: np.ndarray, overlaps: np.ndarray, *, activation_weight: float) -> np.ndarray:
     """The detector's probabilities [n] and the soft overlaps [n] together, [n]. activation_weight: a above, 0 to 1."""
     return scores ** (1 - activation_weight) * overlaps**activation_weight

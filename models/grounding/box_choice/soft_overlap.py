@@ -7,10 +7,21 @@ over most of an object, so that k below 1 is the level at which a pixel is more 
 OVIS, S / sqrt|b|, does not miss what a box leaves out, and so prefers parts.
 """
 
+from functools import partial
+
 import numpy as np
 
 from models.grounding.box_choice.activation import choose_by
 from models.grounding.box_choice.interface import Choice
+
+
+def soft_overlap(sums: np.ndarray, areas: np.ndarray, totals: np.ndarray | float, *, area_weight: float) -> np.ndarray:
+    """The overlap above of boxes or masks, in 0..1/area_weight, of the shape of sums and areas.
+
+    sums: of the activation inside; areas, totals: of the region, of the activation over the picture; all in pixels;
+    area_weight: k.
+    """
+    return sums / np.maximum(area_weight * areas + np.maximum(totals - sums, 0), 1e-9)
 
 
 def choose(
@@ -30,9 +41,6 @@ def choose(
     area_weight: k above, positive; min_share: of the whole activation that a further box must hold. Nothing is chosen where
     the activation is zero everywhere or no box has an area.
     """
-
-    def overlap(sums: np.ndarray, areas: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        return sums / (area_weight * areas + np.maximum(totals - sums, 0))
-
+    overlap = partial(soft_overlap, area_weight=area_weight)
     sizes = {"heights": heights, "widths": widths, "instances": instances}
     return choose_by(overlap, activations, boxes, **sizes, interpolation=interpolation, min_share=min_share)

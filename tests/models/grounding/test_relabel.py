@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from models.grounding.relabel import choose_labels, evidence, soft_overlap
+from models.grounding.box_choice.soft_overlap import soft_overlap
+from models.grounding.relabel import choose_labels, evidence
 from structures.masks import encode
 
 
