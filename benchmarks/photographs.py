@@ -4,7 +4,8 @@
 
 FILE.py has partial_map(mask, rng): a stand-in for the activation of an object, made from its true mask. Every object
 gets its true box and such a map; objects that are no crowd and wider and higher than 48 pixels count. Prints mean IoU
-of the whole box, the thresholded map, the network of Eq. 7 and grabcut; the share of right boxes of each box-choice method; and the recall of selective search's modes.
+of the whole box, the thresholded map, the network of Eq. 7 and grabcut; the share of right boxes of each box-choice
+method; and the recall of selective search's modes.
 """
 
 import argparse

@@ -29,10 +29,10 @@ class Stage:
     """What a stage reads, writes and needs.
 
     reads: tables, or checkpoints and files by the name of the stage that makes them; an Input where the configuration
-    decides. round_before: what it reads of the round before this one (key `rounds`), which is a run of its own; a stage of the
-    first round has none of these. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of the configuration
-    that it uses besides its own section ("optimizer", "training.workers"); records: sections that it writes into its
-    checkpoint as they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every
+    decides. round_before: what it reads of the round before this one (key `rounds`), which is a run of its own; a stage of
+    the first round has none of these. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of
+    the configuration that it uses besides its own section ("optimizer", "training.workers"); records: sections that it
+    writes into its checkpoint as they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every
     shard, "detector" for one job a trained detector. detector: it trains a detector that the key `detectors` may name,
     always or where a function of the configuration says so. random: it draws random numbers, so that the seed counts,
     always or where a function of the configuration says so; a method that the schema marks with `random: true` does so

@@ -37,8 +37,9 @@ class Workflow:
     """A configured run, and the variants of it that the tables compare, as Snakemake sees them.
 
     order: {stage: the stages whose results it reads}, as the Snakefile shows them: names with spaces between, a
-    question mark behind those that some configurations do without, < behind what is read of the round before. Paths are patterns in {run}; what a job reads is
-    asked for by functions of its wildcards, since a variant takes from another run what is configured alike there.
+    question mark behind those that some configurations do without, < behind what is read of the round before. Paths are
+    patterns in {run}; what a job reads is asked for by functions of its wildcards, since a variant takes from another run
+    what is configured alike there.
 
     files: those that the configuration was read from.
 

@@ -114,8 +114,8 @@ class RobustStudent(OpenVocabularyMaskRCNN):
 
     def losses(self, images: list[Tensor], targets: list[dict]) -> dict[str, Tensor]:
         """A call in training mode: the detector's LOSSES over annotated pictures, whose weight does not depend on how many
-        others there are, and what pseudo_losses gives over pseudo-masks. Every batch has them all, scalars on its device, 0 where it has nothing to say about one or where
-        it is not asked for, so that processes can average them.
+        others there are, and what pseudo_losses gives over pseudo-masks. Every batch has them all, scalars on its device, 0
+        where it has nothing to say about one or where it is not asked for, so that processes can average them.
 
         targets: dicts of boxes [n, 4], labels [n] from 1 on, masks [n, h, w], pseudo [n] bool (which are pseudo-masks),
         weight [n] float (a factor on their losses) and annotated [] bool (whether the others are all of the picture's
