@@ -9,6 +9,7 @@ from structures.errors import UserError
 
 log = logging.getLogger("cap2mask")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OTHER_KIND = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 _FULL_SIGNS = ("os error 28", "os error 27", "os error 122", "file write failed", "unexpected pos")  # Rust's, torch's
 
 
@@ -41,6 +42,8 @@ def message(error: Exception) -> str:
         )
     if code in (errno.EROFS, errno.EACCES, errno.EPERM) or "os error 30" in str(error):
         return f"{getattr(error, 'strerror', None) or error}{file}: a read-only disk, or another's folder? Give leave to write and run again"
+    if code in _OTHER_KIND and file:
+        return f"{error.strerror}{file}: a file stands where a folder should, or the other way round; move it away and run again"
     return f"unexpected {type(error).__name__}: {error}; the log holds the traceback (please report it)"
 
 

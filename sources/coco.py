@@ -134,13 +134,17 @@ def _read_annotations(file: Path, content: dict, data: CocoData) -> None:
             area = real_number(_member(row, "area"), "area", MAX_SIDE**2)
             if area < 0:
                 raise ValueError(f"area is {area}, wanted at least 0")
+            bbox = read_box(_member(row, "bbox"), height, width)
+            segmentation = read_segmentation(_member(row, "segmentation"), height, width)
+            if _apart(segmentation, bbox):
+                raise ValueError(f"the outline lies outside of its bbox {bbox}")
             data.annotations.append(
                 {
                     "image_id": image_id,
                     "annotation_id": annotation_id,
                     "category": category,
-                    "bbox": read_box(_member(row, "bbox"), height, width),
-                    "segmentation": read_segmentation(_member(row, "segmentation"), height, width),
+                    "bbox": bbox,
+                    "segmentation": segmentation,
                     "area": area,
                     "iscrowd": bool(whole_number(row.get("iscrowd", 0), "iscrowd", 0, 1)),
                 }
@@ -148,6 +152,14 @@ def _read_annotations(file: Path, content: dict, data: CocoData) -> None:
         except ValueError as error:
             detail = f"{file}, annotations[{i}], id {annotation_id}: {error}"
             data.faults.append((image_id, "bad_annotation", detail, annotation_id))
+
+
+def _apart(segmentation: dict, bbox: list[float]) -> bool:
+    """Whether a mask has pixels, and its own box (xywh) lies a pixel or more away from the box that is given."""
+    x, y, width, height = coco_mask.toBbox(segmentation).tolist()
+    left, top, across, down = bbox
+    apart = x > left + across + 1 or left > x + width + 1 or y > top + down + 1 or top > y + height + 1
+    return apart and width > 0
 
 
 def _category_names(file: Path, rows: list) -> dict[str, str]:

@@ -83,6 +83,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         lists = {name: tuple(content.get(name) or ()) for name in _LISTS}
         names = lists["base"] + lists["novel"] + lists["open"]
         faults += [f"{name!r} stands twice" for name, count in Counter(names).items() if count > 1]
+        faults += _spellings(names)
         known = set(names)
         faults += [f"synonyms of {name!r}, which is no category" for name in synonyms if name not in known]
         if not faults and names:
@@ -111,6 +112,15 @@ def _list_faults(words: object, name: str) -> list[str]:
         elif not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
             faults.append(f"{name} holds {word!r}, which is no text in Unicode")
     return faults
+
+
+def _spellings(names: tuple[str, ...]) -> list[str]:
+    """Names that are the same words to whoever looks for them: they differ by case or spaces alone."""
+    spelt: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        spelt.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    alike = [" and ".join(map(repr, spellings)) for spellings in spelt.values() if len(spellings) > 1]
+    return [f"{spellings} differ by case or spaces alone; keep one" for spellings in alike]
 
 
 def counted_vocabulary(counts: dict[str, int], base: int, novel: int) -> Vocabulary:

@@ -137,6 +137,7 @@ def test_categories_that_can_not_be_told_apart_are_refused(tmp_path, categories,
         {"category_id": 9}, {"category_id": None}, {"iscrowd": 2}, {"iscrowd": None}, {"segmentation": None},
         {"segmentation": [[1e9, 1, 5, 1, 5, 5]]}, {"segmentation": {"size": [12, 10], "counts": [119]}},
         {"segmentation": {"size": [10, 12], "counts": [120]}}, {"segmentation": {"size": [12, 10], "counts": "0"}},
+        {"segmentation": [[7, 7, 9, 7, 9, 9]]}, {"segmentation": {"size": [12, 10], "counts": [118, 2]}}, {"bbox": [7, 7, 2, 2]},
     ],
 )  # fmt: skip
 def test_an_annotation_that_can_not_be_meant_is_a_fault_and_the_next_is_read(tmp_path, wrong):

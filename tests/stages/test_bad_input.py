@@ -264,6 +264,15 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_made(miniature):
     assert not list((miniature.folder / "data" / "scratch").rglob("*.parquet"))
 
 
+@pytest.mark.parametrize("wrong", ["log", "data", "scratch"])
+def test_a_file_in_a_folders_place_and_a_folder_in_a_files_are_one_line(small, wrong):
+    args = {"log": ["--log", "config"], "data": ["--data", "config/config.yaml"], "scratch": []}[wrong]
+    if wrong == "scratch":
+        (small.folder / "data" / "scratch").write_text("not a folder")
+    said = small.stage("ingest", *args, check=False)
+    assert "move it away and run again" in said and "Traceback" not in said and "unexpected" not in said
+
+
 def test_a_folder_that_was_not_drawn_is_never_replaced(small):
     small.config["toy"] = {"train": 2, "val": 1}
     small.write_config()
