@@ -15,6 +15,7 @@ from structures.errors import UserError
 
 PSEUDO_LOSSES = ("cross_modal", "mask")  # L_X and L_M
 STRATEGIES = ("robust", "none", "stochastic_bce", "class_score", "pixel_score", "dropout_entropy")
+ALPHA_WEIGHS = {"words": ("cross_modal",), "masks": ("mask",), "both": PSEUDO_LOSSES}
 _TEACH = {
     "cross_modal": ("backbone.", "roi_heads.box_head.", "roi_heads.box_predictor.embedding.", "prior."),
     "mask": ("backbone.", "roi_heads.mask_head.", "roi_heads.mask_predictor.", "prior."),
@@ -56,7 +57,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
     balanced: weights are divided by their mean, so that a strategy says which labels count more, not how much all of
     them count; supervision: as for models.xpm.teacher.Teacher. The others are the detector's.
 
-    Raises ValueError for an unknown strategy, loss or supervision; UserError for "robust" without the mask loss, by which
+    Raises ValueError for an unknown strategy, loss, alpha_weighs or supervision; UserError for "robust" without the mask loss, by which
     noise is learned, and for the mask loss with labels of a teacher that learned boxes alone.
     """
 
@@ -72,6 +73,7 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         pseudo_losses: Sequence[str] = PSEUDO_LOSSES,
         pseudo_weight: float = 1.0,
         balanced: bool = False,
+        alpha_weighs: str = "words",
         supervision: str = "masks",
         **detector,
     ):
@@ -92,6 +94,9 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             )
         if supervision not in SUPERVISIONS:
             raise ValueError(f"no supervision {supervision!r}: {', '.join(SUPERVISIONS)}")
+        if alpha_weighs not in ALPHA_WEIGHS:
+            raise ValueError(f"no alpha_weighs {alpha_weighs!r}: {', '.join(ALPHA_WEIGHS)}")
+        self.weighed = ALPHA_WEIGHS[alpha_weighs]
         self.asked, self.supervision = tuple(pseudo_losses), supervision
         self.base, self.strategy, self.noise_loss, self.samples = base, strategy, noise_loss, samples
         self.eta, self.pseudo_weight, self.balanced = eta, pseudo_weight, balanced
@@ -145,9 +150,11 @@ class RobustStudent(OpenVocabularyMaskRCNN):
         weight = self.weights(regions)
         if self.balanced and len(weight):
             weight = weight / weight.mean().clamp(min=1e-6)
+        of_label = regions["weight"]
+        of_words, of_masks = (of_label * weight if name in self.weighed else of_label for name in PSEUDO_LOSSES)
         losses = {
-            "loss_cross_modal": xpm.cross_modal_loss(regions["logits"], regions["words"], regions["weight"] * weight),
-            "loss_pseudo_mask": self.mask_loss(regions),
+            "loss_cross_modal": xpm.cross_modal_loss(regions["logits"], regions["words"], of_words),
+            "loss_pseudo_mask": self.mask_loss(regions, of_masks),
         }
         for name, loss in zip(PSEUDO_LOSSES, losses):
             losses[loss] = self.pseudo_weight * losses[loss] if name in self.asked else torch.zeros_like(losses[loss])
@@ -188,16 +195,16 @@ class RobustStudent(OpenVocabularyMaskRCNN):
             "text": text,
         }
 
-    def mask_loss(self, regions: dict[str, Tensor]) -> Tensor:
-        """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5; terms weighted by the labels' weight."""
-        logits, masks, weight = regions["mask_logits"], regions["masks"], regions["weight"]
+    def mask_loss(self, regions: dict[str, Tensor], weight: Tensor) -> Tensor:
+        """L_M: Eq. 6 where the strategy estimates noise, else Eq. 5; terms weighted, [objects]."""
+        logits, masks = regions["mask_logits"], regions["masks"]
         if self.strategy in _ESTIMATE_NOISE:
             return xpm.noisy_mask_loss(logits, regions["variance"], masks, self.samples, self.noise_loss, weight)
         return xpm.mask_loss(logits, masks, weight)
 
     @torch.no_grad()
     def weights(self, regions: dict[str, Tensor]) -> Tensor:
-        """The weight of each object in L_X, [objects]; no gradient flows through it."""
+        """The weight of each object by its strategy, [objects]; no gradient flows through it."""
         if not len(regions["words"]):
             return regions["weight"]
         if self.strategy == "robust":

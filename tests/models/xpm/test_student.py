@@ -140,9 +140,10 @@ def test_the_least_noise_that_was_published_tells_labels_apart():
     assert weights[0] == pytest.approx(5 * weights[1], rel=1e-3)
 
 
-def test_a_step_is_the_equations_of_the_paper():
-    """Eqs. 3, 6 and 7 in NumPy, of what the student sees of three pseudo-masks."""
-    model = student(eta=0.3, noise_loss="expected", samples=5)
+@pytest.mark.parametrize("alpha_weighs", ["words", "masks", "both"])
+def test_a_step_is_the_equations_of_the_paper(alpha_weighs):
+    """Eqs. 3, 6 and 7 in NumPy, of what the student sees of three pseudo-masks; and with alpha on what it may be on."""
+    model = student(eta=0.3, noise_loss="expected", samples=5, alpha_weighs=alpha_weighs)
     masks = (torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(5)) > 0.5).to(torch.uint8)
     boxes = torch.tensor([[10.0, 10, 50, 40], [8.0, 8, 44, 40], [30.0, 20, 70, 60]])
     target = {
@@ -162,10 +163,12 @@ def test_a_step_is_the_equations_of_the_paper():
     names, v = np.array([0, 2, 1]), regions["variance"]
     log_p = regions["logits"] - np.log(np.exp(regions["logits"]).sum(1, keepdims=True))
     alpha = np.minimum(1, 0.3 / v.mean((1, 2)))
-    cross_modal = -(alpha * regions["weight"] * log_p[np.arange(3), names]).mean()
+    of_words = regions["weight"] * (alpha if alpha_weighs in ("words", "both") else 1)
+    of_masks = regions["weight"] * (alpha if alpha_weighs in ("masks", "both") else 1)
+    cross_modal = -(of_words * log_p[np.arange(3), names]).mean()
     noisy = regions["mask_logits"] + np.sqrt(v) * z
     entropy = np.logaddexp(0, noisy) - regions["masks"] * noisy  # -m log s(x) - (1 - m) log (1 - s(x))
-    mask = (regions["weight"][:, None, None] * entropy.mean(0)).mean()
+    mask = (of_masks[:, None, None] * entropy.mean(0)).mean()
     assert losses["loss_cross_modal"].item() == pytest.approx(cross_modal, rel=1e-4)
     assert losses["loss_pseudo_mask"].item() == pytest.approx(mask, rel=1e-4)
     assert losses["noise"].item() == pytest.approx(v.mean(), rel=1e-4)
@@ -174,3 +177,5 @@ def test_a_step_is_the_equations_of_the_paper():
 def test_no_such_strategy():
     with pytest.raises(ValueError, match="no strategy 'hope'"):
         student(strategy="hope")
+    with pytest.raises(ValueError, match="no alpha_weighs 'none'"):
+        student(alpha_weighs="none")
