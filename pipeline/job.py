@@ -55,9 +55,10 @@ class Job:
         self._rejects: TableWriter | None = None
         self._exit = ExitStack()
 
-    def method_options(self) -> dict:
-        """The parameters of the method that the key `method` of the stage's section chooses."""
-        return vars(getattr(self.params, self.params.method, SimpleNamespace()))
+    def method_options(self, section: str = "") -> dict:
+        """The parameters of the method that the key `method` of the stage's section, or of a shared one, chooses."""
+        params = getattr(self.shared, section) if section else self.params
+        return vars(getattr(params, params.method, SimpleNamespace()))
 
     def model_options(self, section: str) -> dict:
         """The arguments of models.vision_language.interface's functions, of a shared section."""

@@ -175,7 +175,11 @@ TABLES: dict[str, Table] = {
             ("instance", pa.int32(), "0 for the best mask of this category, then 1, 2 …"),
             ("box", _BOX_XYXY, "xyxy, pixels of the image"),
             ("score", pa.float32(), "of the detector of the round before and the activation together, 0 to 1"),
-            ("rank", pa.int32(), "place of the region among the detector's of this category, 0 the best"),
+            (
+                "rank",
+                pa.int32(),
+                "place among the regions that were considered: proposals, and after them the detector's own",
+            ),
             ("coverage", pa.float32(), "share of the whole activation that lies inside the box, 0 to 1"),
             _SEGMENTATION,
             ("area", pa.float64(), "pixels of the mask"),

@@ -16,6 +16,8 @@ STAGE = Stage(
 
 
 def run(job) -> None:
+    from itertools import chain
+
     import numpy as np
 
     from models.grounding.grounder import Grounder
@@ -38,6 +40,7 @@ def run(job) -> None:
     )
 
     def marked_pairs():
+        """The pairs of each picture, each with its noun's word pieces."""
         pictures = job.pictures(
             job.by_image("nouns"),
             lambda picture, *_: square(picture, model.image_size),
@@ -45,15 +48,17 @@ def run(job) -> None:
             total=job.count_images("nouns"),
         )
         for _, nouns, picture in pictures:
-            for pair in named_pairs(nouns, picture):
-                tokens = grounder.tokens(pair)
+            marked = [(pair, grounder.tokens(pair)) for pair in named_pairs(nouns, picture)]
+            for pair, tokens in marked:
                 if tokens is None:
                     job.reject(pair.image_id, "noun_cut_away", f"beyond max_tokens: {pair.text}", pair.category)
-                else:
-                    yield pair, tokens
+            yield [(pair, tokens) for pair, tokens in marked if tokens is not None]
 
+    grounded = (
+        grounder.ground_mirrored(marked_pairs()) if p.mirrored else grounder.ground(chain.from_iterable(marked_pairs()))
+    )
     with job.writer("gradcam") as writer:
-        for pair, maps, logits in grounder.ground(marked_pairs()):
+        for pair, maps, logits in grounded:
             if not np.isfinite(maps).all() or not maps[0].any():
                 job.reject(pair.image_id, "flat_activation", "no patch stands out for this noun", pair.category)
                 continue

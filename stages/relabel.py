@@ -1,37 +1,44 @@
-"""Label each noun of a caption with what the detector of the round before finds of it, where activation agrees (ours)."""
+"""Label each noun of a caption with the region that the detector of the round before calls so, where activation agrees
+(ours), outlined as in the first round."""
 
 from pipeline.stage import Stage
 
 STAGE = Stage(
     name="relabel",
-    reads=("images", "nouns", "gradcam", "embeddings"),
+    reads=("images", "nouns", "gradcam", "wspn_proposals", "embeddings"),
     round_before=("train_detector",),
     writes=("round_masks",),
-    shares=("activation_map", "gradcam.threshold"),
+    shares=("activation_map", "gradcam.threshold", "segment"),
     per="shard",
     gpu=1,
+    threads=8,
     mem_mb=16000,
     runtime=120,
 )
 
 
 def run(job) -> None:
+    import cv2
     import numpy as np
+    import torch
 
-    from models.detector.detections import detection_rows
     from models.detector.mask_rcnn import load_detector
+    from models.grounding.box_choice.activation import activation_sums
     from models.grounding.box_choice.soft_overlap import soft_overlap
-    from models.grounding.crops import agreement
-    from models.grounding.maps import activation_maps, enlarged, united
+    from models.grounding.crops import cut_crop, paste_mask
+    from models.grounding.maps import activations_of_nouns
     from models.grounding.pairs import instances_wanted
     from models.grounding.relabel import choose_labels, evidence
-    from structures.boxes import xywh_to_xyxy
-    from structures.masks import decode
+    from models.masks.interface import load_method, probabilities
     from structures.pictures import float_on, uint8_tensor
     from training.tables import text_vectors
 
-    p, activation_map = job.params, job.shared.activation_map
-    union = {"union": activation_map.union, "threshold": job.shared.gradcam.threshold}
+    p, activation_map, segment = job.params, job.shared.activation_map, job.shared.segment
+    one_map = {name: getattr(activation_map, name) for name in ("union", "others", "power")}
+    one_map["threshold"] = job.shared.gradcam.threshold
+    interpolation = activation_map.interpolation
+    shape = {"side": segment.side, "margin": segment.margin, "interpolation": interpolation}
+    cv2.setNumThreads(1)
     rows = job.table("embeddings").to_pylist()
     number, text = {row["category"]: i for i, row in enumerate(rows)}, text_vectors(rows, job.device)
     model = load_detector(*job.checkpoint("train_detector")).to(job.device)
@@ -43,79 +50,102 @@ def run(job) -> None:
                 job.reject(image_id, "no_embedding", detail, row["category"])
         return [row for row in maps if row["category"] in number]
 
-    def measured(found: list[dict], activation: np.ndarray) -> list[dict]:
-        """Those of a noun's detections whose masks hold a pixel, with what the activation says of each beside the
-        detector."""
-        rows, total = [], float(activation.sum())
-        for row in found:
-            mask = decode(row["segmentation"])
-            x0, y0, x1, y1 = box = xywh_to_xyxy(np.array(row["bbox"], np.float32))
-            window = np.s_[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
-            row |= {
-                "box": box,
-                "area": float(mask.sum()),
-                "inside": float(activation[mask].sum()),
-                "coverage": float(activation[window].sum()) / total if total else 0.0,
-                "agreement": agreement(mask[window], activation[window]),
-            }
-            rows += [row] * bool(row["area"])
-        scores, inside, areas = (np.array([row[name] for row in rows]) for name in ("score", "inside", "area"))
-        overlaps = soft_overlap(inside, areas, total, area_weight=p.area_weight)
-        for row, value in zip(rows, evidence(scores, overlaps, activation_weight=p.activation_weight)):
-            row["evidence"] = float(value)
-        return rows
+    def overlaps_of(activation: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Of each box the soft overlap with an activation, and the share of it inside."""
+        (height, width), linear = size, interpolation == "linear"
+        sizes = np.array([height]), np.array([width])
+        [inside] = activation_sums(
+            activation[None].astype(np.float64), boxes[None].astype(np.float64), *sizes, linear=linear
+        )
+        total = activation.mean() * height * width
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        return soft_overlap(inside, areas, total, area_weight=p.area_weight), inside / max(total, 1e-9)
 
-    pictures = job.pictures(
-        job.by_image("gradcam", "nouns"),
-        lambda picture, *_: uint8_tensor(picture),
-        description="labels of the round",
-        total=job.count_images("gradcam"),
-    )
-    with job.writer("round_masks") as writer:
-        for image, maps, nouns, picture in pictures:
-            image_id, maps = image["image_id"], known(image["image_id"], maps)
-            if not maps:
-                continue
-            names = [row["category"] for row in maps]
-            vectors = {"named": text[[number[name] for name in names]]}
-            thresholds = {"score_threshold": p.min_score, "nms_iou": p.nms, "max_detections": p.max_detections}
-            detections = model.detect(float_on(job.device, picture), vectors, **thresholds)["named"]
-            found: dict[str, list[dict]] = {name: [] for name in names}
-            for row in detection_rows(detections, names):
-                found[row["category"]].append(row)
-            for row in maps:
-                name, activation = row["category"], united(activation_maps(row), **union)
-                activation = enlarged(activation, *picture.shape[-2:], interpolation=activation_map.interpolation)
-                found[name] = measured(found[name], activation)
-            wanted = instances_wanted(nouns, p.instances)
-            labels, refused = choose_labels(
-                [np.array([row["evidence"] for row in found[name]]) for name in names],
-                [[row["segmentation"] for row in found[name]] for name in names],
-                [wanted.get(name, 1) for name in names],
-                min_share=p.min_share,
-                max_overlap=p.max_overlap,
+    def labelled(image: dict, maps: list[dict], nouns: list[dict], proposals: list[dict], picture: np.ndarray):
+        """(row of the label without its mask, the activation of its noun) of every label of a picture."""
+        image_id, size = image["image_id"], picture.shape[:2]
+        activations = activations_of_nouns(maps, **one_map)
+        names = [row["category"] for row in known(image_id, maps)]
+        if not names:
+            return
+        proposed = proposals[0]["boxes"] if proposals else np.zeros((0, 4), np.float32)
+        proposed = proposed[(proposed[:, 2:] > proposed[:, :2]).all(1)]
+        best = [np.argsort(-overlaps_of(activations[name], proposed, size)[0], kind="stable") for name in names]
+        kept = np.unique(np.concatenate([order[: p.proposals] for order in best]))
+        columns = slice(None) if p.competing == "vocabulary" else [number[name] for name in names]
+        regions, called = model.name_probabilities(
+            float_on(job.device, uint8_tensor(picture)), torch.from_numpy(proposed[kept]).to(job.device), text[columns]
+        )
+        places = [number[name] for name in names] if p.competing == "vocabulary" else list(range(len(names)))
+        boxes, called = regions.cpu().numpy(), called[:, places].T.cpu().numpy().astype(np.float64)
+        measured = [overlaps_of(activations[name], boxes, size) for name in names]
+        evidences = np.stack(
+            [
+                evidence(of_noun, overlaps, activation_weight=p.activation_weight)
+                for of_noun, (overlaps, _) in zip(called, measured)
+            ]
+        )
+        evidences[called < p.min_score] = 0
+        wanted = instances_wanted(nouns, p.instances)
+        labels, refused = choose_labels(
+            evidences,
+            boxes,
+            [wanted.get(name, 1) for name in names],
+            min_share=p.min_share,
+            max_overlap=p.max_overlap,
+            max_overlap_of_noun=p.max_overlap_of_noun,
+        )
+        for label in labels:
+            name = names[label.noun]
+            yield (
+                {
+                    "image_id": image_id,
+                    "category": name,
+                    "instance": label.instance,
+                    "box": boxes[label.box],
+                    "score": label.evidence,
+                    "rank": label.box,
+                    "coverage": min(float(measured[label.noun][1][label.box]), 1.0),
+                },
+                activations[name],
             )
-            for label in labels:
-                row = found[names[label.noun]][label.candidate]
-                writer.add(
-                    image_id=image_id,
-                    category=names[label.noun],
-                    instance=label.instance,
-                    box=row["box"],
-                    score=label.evidence,
-                    rank=label.candidate,
-                    coverage=min(row["coverage"], 1.0),
-                    segmentation=row["segmentation"],
-                    area=row["area"],
-                    agreement=row["agreement"],
-                )
-            labelled = {label.noun for label in labels}
-            for noun, name in enumerate(names):
-                if noun in refused:
-                    detail = f"its masks are those of {names[refused[noun]]}"
-                    job.reject(image_id, "taken", detail, name, counted=False)
-                elif noun not in labelled:
-                    job.reject(image_id, "not_found", f"no region above {p.min_score}", name, counted=False)
+        having = {label.noun for label in labels}
+        for noun, name in enumerate(names):
+            if noun in refused:
+                detail = f"its regions are those of {names[refused[noun]]}"
+                job.reject(image_id, "taken", detail, name, counted=False)
+            elif noun not in having:
+                job.reject(image_id, "not_found", f"no region above {p.min_score}", name, counted=False)
+
+    def crops():
+        pictures = job.pictures(
+            job.by_image("gradcam", "nouns", "wspn_proposals"),
+            lambda picture, *_: picture,
+            description="labels of the round",
+            total=job.count_images("gradcam"),
+        )
+        for image, maps, nouns, proposals, picture in pictures:
+            for row, activation in labelled(image, maps, nouns, proposals, picture):
+                crop = cut_crop(picture, activation, row["box"], **shape)
+                if crop:
+                    yield row, crop
+                else:
+                    detail = f"{row['box'].tolist()} holds no 2 x 2 pixels"
+                    job.reject(row["image_id"], "tiny_box", detail, row["category"], row["instance"])
+
+    def rng(row: dict):
+        return job.rng(row["image_id"], row["category"], row["instance"])
+
+    options = {"batch": segment.batch, "device": job.device, **job.method_options("segment")}
+    outlined = probabilities(load_method(segment.method), crops(), rng if job.random else None, **options)
+    with job.writer("round_masks") as writer:
+        for row, crop, probability in outlined:
+            mask = paste_mask(probability, crop)
+            if mask:
+                writer.add(**row, **mask)
+            else:
+                detail = "no pixel of the box is object"
+                job.reject(row["image_id"], "empty_mask", detail, row["category"], row["instance"])
 
 
 if __name__ == "__main__":

@@ -22,20 +22,20 @@ def run(job) -> None:
     import cv2
 
     from models.grounding.crops import cut_crop, paste_mask
-    from models.grounding.maps import activation_maps, united
-    from models.masks.interface import load_method
+    from models.grounding.maps import activations_of_nouns
+    from models.masks.interface import load_method, probabilities
     from pipeline.prefetch import prefetch
-    from structures.batches import batches
 
     p, activation_map = job.params, job.shared.activation_map
-    union = {"union": activation_map.union, "threshold": job.shared.gradcam.threshold}
+    one_map = {name: getattr(activation_map, name) for name in ("union", "others", "power")}
+    one_map["threshold"] = job.shared.gradcam.threshold
     shape = {"side": p.side, "margin": p.margin, "interpolation": activation_map.interpolation}
     cv2.setNumThreads(1)
     outline = load_method(p.method)
 
     def cut(picture, image: dict, rows: list[dict], maps: list[dict]) -> list:
         """The crop of each box of an image, None where it is too small."""
-        activation = {row["category"]: united(activation_maps(row), **union) for row in maps}
+        activation = activations_of_nouns(maps, **one_map)
         return [cut_crop(picture, activation[row["category"]], row["box"], **shape) for row in rows]
 
     def crops():
@@ -49,20 +49,18 @@ def run(job) -> None:
                     detail = f"{row['box'].tolist()} holds no 2 x 2 pixels"
                     job.reject(row["image_id"], "tiny_box", detail, row["category"], row["instance"])
 
-    def outlined():
-        for batch in batches(crops(), p.batch):
-            rngs = [job.rng(r["image_id"], r["category"], r["instance"]) for r, _ in batch] if job.random else []
-            crops_of_batch = [crop for _, crop in batch]
-            options = {"batch": p.batch, "device": job.device, **job.method_options()}
-            for (row, crop), probability in zip(batch, outline(crops_of_batch, rngs, **options)):
-                yield row, crop, probability
+    def rng(row: dict):
+        return job.rng(row["image_id"], row["category"], row["instance"])
+
+    options = {"batch": p.batch, "device": job.device, **job.method_options()}
+    outlined = probabilities(outline, crops(), rng if job.random else None, **options)
 
     def paste(item: tuple) -> tuple:
         row, crop, probability = item
         return row, paste_mask(probability, crop)
 
     with job.writer("pseudo_masks") as writer, ThreadPoolExecutor(job.threads) as pool:
-        for row, mask in prefetch(paste, outlined(), pool=pool, window=2 * p.batch):
+        for row, mask in prefetch(paste, outlined, pool=pool, window=2 * p.batch):
             if mask:
                 writer.add(**row, **mask)
             else:

@@ -17,13 +17,14 @@ def run(job) -> None:
     import numpy as np
 
     from models.grounding.box_choice.interface import load_method
-    from models.grounding.maps import activation_maps, united
+    from models.grounding.maps import activations_of_nouns
     from models.grounding.pairs import instances_wanted
     from structures.batches import batches
     from structures.progress import progress
 
     p, activation_map = job.params, job.shared.activation_map
-    union = {"union": activation_map.union, "threshold": job.shared.gradcam.threshold}
+    one_map = {name: getattr(activation_map, name) for name in ("union", "others", "power")}
+    one_map["threshold"] = job.shared.gradcam.threshold
     choose = load_method(p.method)
 
     def pairs():
@@ -38,6 +39,7 @@ def run(job) -> None:
             boxes = proposals[0]["boxes"] if proposals else np.zeros((0, 4), np.float32)
             whole = (boxes[:, 2:] > boxes[:, :2]).all(1)
             instances = instances_wanted(nouns, p.instances)
+            activations = activations_of_nouns(rows, **one_map)
             for row in rows:
                 category = row["category"]
                 for rank in np.flatnonzero(~whole):
@@ -45,8 +47,7 @@ def run(job) -> None:
                 if not whole.any():
                     job.reject(image_id, "no_proposal", "no box was proposed on this image", category)
                     continue
-                activation = united(activation_maps(row), **union)
-                yield row, activation, boxes, image["height"], image["width"], instances.get(category, 1)
+                yield row, activations[category], boxes, image["height"], image["width"], instances.get(category, 1)
 
     shown = progress(pairs(), description="choosing boxes", unit="pair", total=job.count("gradcam"))
     with job.writer("pseudo_boxes") as writer:

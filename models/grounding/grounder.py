@@ -4,6 +4,7 @@ The image of a pair is [3, size, size] uint8, of the model's image_size.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,6 +53,28 @@ class Grounder:
         self._encoder_batch = encoder_batch(batch, device)
         self._layers, self._score, self._iterations, self._threshold = tuple(layers), score, iterations, threshold
 
+    def ground_mirrored(
+        self, pictures: Iterable[list[tuple[Pair, Tensor]]]
+    ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+        """As ground, each map the mean of the picture's and of its mirror image's, its largest value 1 again (ours), logits
+        their mean. pictures: the pairs of one picture each."""
+
+        def both_ways() -> Iterator[tuple[Pair, Tensor]]:
+            for pairs in pictures:
+                yield from pairs
+                if pairs:
+                    mirrored = pairs[0][0].image.flip(-1)  # one object for all pairs of a picture, as theirs is
+                    name = f"{pairs[0][0].image_id}\0mirrored"  # of no other picture
+                    yield from ((replace(pair, image_id=name, image=mirrored), tokens) for pair, tokens in pairs)
+
+        seen: list[tuple[Pair, np.ndarray, np.ndarray]] = []
+        for pair, maps, logits in self.ground(both_ways()):
+            if not seen or pair.image_id == seen[0][0].image_id:
+                seen.append((pair, maps, logits))
+                continue
+            first, first_maps, first_logits = seen.pop(0)
+            yield first, _rescaled(first_maps + maps[..., ::-1]), (first_logits + logits) / 2
+
     def tokens(self, pair: Pair) -> Tensor | None:
         """[max_tokens] bool, the noun's word pieces; None where the tokenizer cut the noun away."""
         offsets = encode(self.tokenizer, [pair.text])[2][0]
@@ -92,3 +115,9 @@ class Grounder:
             )
             for (pair, _), pair_maps, pair_logits in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
                 yield pair, pair_maps, pair_logits
+
+
+def _rescaled(maps: np.ndarray) -> np.ndarray:
+    """Maps [G, h, w], at least 0, with a largest value of 1 each; those that are 0 everywhere as they are."""
+    highest = maps.max((1, 2), keepdims=True)
+    return maps / np.where(highest > 0, highest, 1)

@@ -4,7 +4,7 @@ A method lives in one file, models/masks/NAME.py, and is chosen by the config ke
 one function `outline`, a MaskMethod; its parameters beside those of a MaskMethod are the config's sub-section NAME.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from models.grounding.crops import Crop
+from structures.batches import batches
 from structures.errors import UserError
 from structures.modules import modules_with
 
@@ -38,6 +39,22 @@ def load_method(name: str) -> MaskMethod:
     if name not in methods:
         raise UserError(f"mask method {name!r}: wanted one of {', '.join(methods)} (files of models/masks)")
     return import_module(f"models.masks.{name}").outline
+
+
+def probabilities(
+    outline: MaskMethod,
+    crops: Iterable[tuple[dict, Crop]],
+    rng: Callable[[dict], np.random.Generator] | None,
+    *,
+    batch: int,
+    **options,
+) -> Iterator[tuple[dict, Crop, np.ndarray]]:
+    """Each (row, crop) with its object's probabilities [side, side], in order. rng: of a row, None for a method that draws
+    none; batch, options: as for a MaskMethod."""
+    for part in batches(crops, batch):
+        rngs = [rng(row) for row, _ in part] if rng else []
+        for (row, crop), probability in zip(part, outline([crop for _, crop in part], rngs, batch=batch, **options)):
+            yield row, crop, probability
 
 
 def full_batch(*columns: Sequence[np.ndarray], batch: int, device: str) -> list[Tensor]:
