@@ -27,7 +27,7 @@ PSEUDO_LABELS = {
     "propose": "ingest selective_search train_wspn?",
     "select_boxes": "ingest nouns gradcam propose",
     "segment": "ingest gradcam select_boxes",
-    "relabel": "ingest nouns gradcam embed_text train_detector<",
+    "relabel": "ingest nouns gradcam propose embed_text train_detector<",
     "pseudo_labels": "ingest categories segment? relabel?",
 }
 DETECTOR = {
