@@ -16,6 +16,17 @@ def best_iou(segmentation: dict, segmentations: Sequence[dict]) -> float:
     return max((iou(segmentation, truth) for truth in segmentations), default=0.0)
 
 
+def match_instances(masks: Sequence[dict], truth: Sequence[dict], threshold: float = 0.5) -> int:
+    """How many of the masks, best first, meet a true one that none before them met, with an IoU of at least the threshold
+    (RLE of one size), as COCO's evaluation matches detections."""
+    left = list(truth)
+    for mask in masks:
+        overlaps = [iou(mask, other) for other in left]
+        if overlaps and max(overlaps) >= threshold:
+            left.pop(int(np.argmax(overlaps)))
+    return len(truth) - len(left)
+
+
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     """Spearman's, of two columns of numbers, ties at their mean rank; 0 where one is constant or shorter than two."""
     ranks = pd.DataFrame({"a": np.asarray(a), "b": np.asarray(b)}).rank()

@@ -56,6 +56,7 @@ def run(job) -> None:
         if job.has(table):
             masks = (row for row in job.rows(table) if row["image_id"] in sizes and row["category"] in known)
             labels[protocol] = list(_measured_labels(protocol, of_judged(masks, judged), objects, note))
+            _measure_instances(protocol, labels[protocol], _named(job, objects), note)
     _measure_other_scores(job, sizes, objects, note)
     _measure_proposals(job, sizes, truth, note)
     with job.writer("label_metrics") as writer:
@@ -83,6 +84,33 @@ def _union(annotations: list[dict]):
     from structures.masks import decode
 
     return np.any([decode(row["segmentation"]) for row in annotations], axis=0)
+
+
+def _named(job, objects: dict) -> dict[tuple[str, str], list]:
+    """The outlines of the true objects of each pair of an image and a category that its captions name, crowds left out."""
+    named = {(row["image_id"], row["category"]) for row in job.rows("nouns", ["image_id", "category"])}
+    return {
+        pair: [row["segmentation"] for row in annotations if not row["iscrowd"]]
+        for pair, annotations in objects.items()
+        if pair in named
+    }
+
+
+def _measure_instances(protocol: str, labels: list[dict], named: dict, note) -> None:
+    """Of the true objects that captions name the share that a label of their own outlines, and of the labels of these
+    nouns the share that outlines one."""
+    from evaluation.label_quality import match_instances
+
+    of_pair: dict[tuple[str, str], list] = {}
+    for row in labels:
+        of_pair.setdefault((row["image_id"], row["category"]), []).append(row["segmentation"])
+    for (image_id, category), truth in named.items():
+        found = of_pair.get((image_id, category), [])
+        hits = match_instances(found, truth)
+        for i in range(len(truth)):
+            note(protocol, "instances", category, "recall50", i < hits)
+        for i in range(len(found)):
+            note(protocol, "instances", category, "precision50", i < hits)
 
 
 def _thresholded_maps(job, sizes: dict, objects: dict, note) -> Iterator[dict]:

@@ -10,6 +10,7 @@ from evaluation.label_quality import (
     best_iou,
     box_recall,
     coverage,
+    match_instances,
     pointing_chance,
     pointing_hit,
     rank_correlation,
@@ -126,3 +127,15 @@ def test_box_recall_is_that_of_pixels_counted():
 
 def test_no_boxes_recall_nothing():
     assert box_recall(np.zeros((0, 4)), [0, 0, 5, 5]) is False
+
+
+def test_an_object_is_found_once_however_many_labels_it_has():
+    def square(x: int) -> dict:
+        mask = np.zeros((10, 40), np.uint8)
+        mask[:, x : x + 10] = 1
+        return encode(mask)
+
+    truth = [square(0), square(20)]
+    assert match_instances([square(0), square(1)], truth) == 1
+    assert match_instances([square(0), square(21), square(30)], truth) == 2
+    assert match_instances([square(10)], truth) == match_instances([], truth) == match_instances(truth, []) == 0

@@ -71,3 +71,30 @@ def test_a_gpu_encodes_a_whole_batch_at_once_and_a_processor_a_quarter(model, to
     grounder = Grounder(model, tokenizer, batch=16, device="cpu", **options)
     assert len(list(grounder.ground([(pair, grounder.tokens(pair))]))) == 1
     assert sizes == {4}
+
+
+@pytest.mark.parametrize("masking", ["pair", "image"])
+def test_mirrored_maps_are_the_mean_of_both_ways_and_mirror_with_the_picture(model, tokenizer, masking):
+    rng = np.random.default_rng(0)
+    text = "two cats near a cup and a bus"
+    spans = {noun: ((text.index(noun), text.index(noun) + len(noun)),) for noun in ("bus", "cats", "cup")}
+    options = {"layers": [2, 3], "score": "mlm", "masking": masking, "iterations": 2, "threshold": 0.5, "device": "cpu"}
+    grounder = Grounder(model, tokenizer, batch=8, **options)
+    images = {name: torch.from_numpy(rng.integers(0, 255, (3, 96, 96), dtype=np.uint8)) for name in ("1", "1 mirrored")}
+
+    def marked(flip: bool):
+        for name, image in images.items():
+            image = image.flip(-1) if flip else image
+            pairs = [Pair(name, noun, "1", text, span, image) for noun, span in spans.items()]
+            yield [(pair, grounder.tokens(pair)) for pair in pairs]
+
+    plain, flipped = ([m for of_image in marked(f) for _, m, _ in grounder.ground(of_image)] for f in (False, True))
+    both, both_of_flipped = (list(grounder.ground_mirrored(marked(flip))) for flip in (False, True))
+    assert [(pair.image_id, pair.category) for pair, _, _ in both] == [
+        (name, noun) for name in images for noun in spans
+    ]
+    for (_, maps, logits), (_, other, _), one, mirror in zip(both, both_of_flipped, plain, flipped):
+        mean = (one + mirror[..., ::-1]) / 2
+        np.testing.assert_allclose(maps, mean / mean.max((1, 2), keepdims=True), atol=1e-5)
+        np.testing.assert_allclose(maps, other[..., ::-1], atol=1e-5)
+        assert logits.shape == (2,)
