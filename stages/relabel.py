@@ -74,7 +74,10 @@ def run(job) -> None:
         kept = np.unique(np.concatenate([order[: p.proposals] for order in best]))
         columns = slice(None) if p.competing == "vocabulary" else [number[name] for name in names]
         regions, called = model.name_probabilities(
-            float_on(job.device, uint8_tensor(picture)), torch.from_numpy(proposed[kept]).to(job.device), text[columns]
+            float_on(job.device, uint8_tensor(picture)),
+            torch.from_numpy(proposed[kept]).to(job.device),
+            text[columns],
+            own_regions=p.own_regions,
         )
         places = [number[name] for name in names] if p.competing == "vocabulary" else list(range(len(names)))
         boxes, called = regions.cpu().numpy(), called[:, places].T.cpu().numpy().astype(np.float64)

@@ -294,18 +294,21 @@ class OpenVocabularyMaskRCNN(nn.Module):
         return self._detections(images, vocabularies, mask_threshold=0.5, **thresholds)
 
     @torch.inference_mode()
-    def name_probabilities(self, image: Tensor, boxes: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """What the regions of one image are called: boxes [n, 4] xyxy pixels, those that are given and after them the
-        detector's own regions, and their probabilities [n, categories] beside the background's.
+    def name_probabilities(
+        self, image: Tensor, boxes: Tensor, text: Tensor, *, own_regions: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """What regions of one image are called: boxes [n, 4] xyxy pixels, those that are given and with own_regions after them
+        the detector's own, and their probabilities [n, categories] beside the background's.
 
         image: [3, h, w] float32 in 0..1; boxes: [m, 4] xyxy pixels; text: [categories, dimension], those that compete.
         """
         batch, _ = self.transform([image])
         features = self.backbone(batch.tensors)
-        [own], _ = self.regions(batch, features)
         (height, width), (resized_height, resized_width) = image.shape[-2:], batch.image_sizes[0]
-        scale = own.new_tensor([resized_width / width, resized_height / height] * 2)
-        regions = torch.cat([boxes * scale, own])
+        scale = boxes.new_tensor([resized_width / width, resized_height / height] * 2)
+        regions = boxes * scale
+        if own_regions:
+            regions = torch.cat([regions, self.regions(batch, features)[0][0]])
         embedding, _ = self.embed(features, [regions], batch.image_sizes)
         return regions / scale, self.class_logits(embedding, text).softmax(1)[:, 1:]
 
