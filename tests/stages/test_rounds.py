@@ -10,7 +10,7 @@ from store.manifest import Run
 
 pytestmark = pytest.mark.xdist_group("rounds")  # one process makes the second run
 ALONE = ["rounds=2", "run=second", "detectors=[train_detector]", "evaluate_proposals={generators: []}"]
-SETTINGS = [*ALONE, "relabel={min_score: 0.001, instances: 2}"]
+SETTINGS = [*ALONE, "relabel={own_regions: true, instances: 2}"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_each_round_has_scores(second):
 
 
 def test_another_choice_of_labels_leaves_the_first_round_alone(miniature, second):
-    plan = miniature.snakemake("-n", "--config", *ALONE, "relabel={min_score: 0.001, activation_weight: 1}")
+    plan = miniature.snakemake("-n", "--config", *ALONE, "relabel={own_regions: true, activation_weight: 1}")
     jobs = {line.split()[0] for line in plan.split("Job stats:")[1].splitlines()[3:] if line.strip()}
     assert {"relabel", "pseudo_labels", "train_detector"} <= jobs
     assert not jobs & {"gradcam", "segment", "select_boxes", "nouns"}
