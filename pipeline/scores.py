@@ -70,9 +70,28 @@ def _label_rows(metrics: Metrics):
     ious = [metrics("pseudo_labels", kind, "all", "iou") for kind in ("mask", "gradcam")]
     if None not in ious:
         yield "mean IoU, pseudo-mask against thresholded GradCAM", f"{ious[0]:.3f} against {ious[1]:.3f}", "+0.10"
-    labels = metrics("pseudo_labels", "segm", "novel", "AP50")
+    later = metrics("round_labels", "mask", "all", "iou") is not None
+    for protocol, title in (("pseudo_labels", ", first round" * later), ("round_labels", ", last round")):
+        yield from _quality_rows(metrics, protocol, title)
+
+
+def _quality_rows(metrics: Metrics, protocol: str, title: str):
+    """How right the labels of a round are."""
+    kinds = [
+        ("chosen boxes with IoU 0.5", ("box", "recall50")),
+        ("pseudo-masks with IoU 0.5", ("mask", "share50")),
+        ("named objects that a label of their own outlines", ("instances", "recall50")),
+        ("labels that outline an object of their own", ("instances", "precision50")),
+    ]
+    for measure, (kind, metric) in kinds:
+        values = {group: metrics(protocol, kind, group, metric) for group in ("all", "novel")}
+        if None not in values.values():
+            yield f"{measure}{title}", f"{values['all']:.3f}; novel {values['novel']:.3f}", ""
+    mean, labels = metrics(protocol, "mask", "all", "iou"), metrics(protocol, "segm", "novel", "AP50")
+    if mean is not None:
+        yield f"pseudo-masks' mean IoU{title}", f"{mean:.3f}", ""
     if labels is not None:
-        yield "pseudo-labels' own novel mask AP50", f"{labels:.1f}", ""
+        yield f"pseudo-labels' own novel mask AP50{title}", f"{labels:.1f}", ""
 
 
 def _proposal_rows(metrics: Metrics):
@@ -105,10 +124,12 @@ def _detector_rows(metrics: Metrics):
 
 
 def costs(run: Path) -> list[tuple[str, str, str]]:
-    """(measure, value, goal) of time and memory, from Snakemake's benchmark files of the stages' last executions. The
-    stages that make the shipped weights again are no part of a run."""
+    """(measure, value, goal) of time and memory, from Snakemake's benchmark files of the stages' last executions, those of
+    the run's earlier rounds as well. The stages that make the shipped weights again are no part of a run."""
     no_part = {name for name, stage in stages().items() if not stage.reads and name != "ingest"}
-    files = [file for file in sorted((run / "benchmarks").glob("*/*.tsv")) if file.parent.name not in no_part]
+    runs = [run, *run.parent.glob(f"{run.name}.round*")]
+    found = (file for one in runs for file in sorted((one / "benchmarks").glob("*/*.tsv")))
+    files = [file for file in found if file.parent.name not in no_part]
     if not files:
         return []
     frame = pd.concat([pd.read_csv(file, sep="\t", na_values=["-", "NA"]) for file in files])

@@ -21,7 +21,7 @@ STAGE = Stage(
         Input("round_masks", when=later_round),
     ),
     writes=("label_metrics",),
-    shares=("vision_language",),
+    shares=("vision_language", "propose.by"),
     gpu=1,
     mem_mb=16000,
     runtime=240,
@@ -187,12 +187,13 @@ def _measure_other_scores(job, sizes: dict, objects: dict, note) -> None:
 
 
 def _measure_proposals(job, sizes: dict, truth: list[dict], note) -> None:
-    """The recall of selective search and of WSPN, of their first 50 boxes and of all."""
+    """The recall of selective search and, where there is one, of WSPN, of their first 50 boxes and of all."""
     import numpy as np
 
     from evaluation.label_quality import box_recall
 
-    for table, kind in (("proposals", "selective_search"), ("wspn_proposals", "wspn")):
+    tables = [("proposals", "selective_search")] + [("wspn_proposals", "wspn")] * (job.shared.propose.by == "wspn")
+    for table, kind in tables:
         boxes_of = {row["image_id"]: row["boxes"] for row in job.rows(table) if row["image_id"] in sizes}
         for row in truth:
             if not row["iscrowd"]:

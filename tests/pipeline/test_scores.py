@@ -34,6 +34,19 @@ def test_labels_and_detectors_have_their_lines(tmp_path):
     assert lines["detector, novel mask AP50, generalized"] == "teacher 13.8; student 26.0"
 
 
+def test_labels_of_rounds_have_lines_of_their_own(tmp_path):
+    rows = [
+        ("", protocol, kind, group, metric, value)
+        for protocol, value in (("pseudo_labels", 0.5), ("round_labels", 0.75))
+        for kind, metric in (("box", "recall50"), ("mask", "share50"), ("instances", "recall50"))
+        for group in ("all", "novel")
+    ] + [("", "round_labels", "mask", "all", "iou", 0.6)]
+    lines = {measure: value for measure, value, _ in scores.rows(run_with(tmp_path, rows))}
+    assert lines["chosen boxes with IoU 0.5, first round"] == "0.500; novel 0.500"
+    assert lines["pseudo-masks with IoU 0.5, last round"] == "0.750; novel 0.750"
+    assert lines["pseudo-masks' mean IoU, last round"] == "0.600" and len(lines) == 7
+
+
 def test_who_finds_the_objects_of_each_novel_category_has_its_lines(tmp_path):
     recall = {"rpn": 0.25, "wspn": 0.5}
     places = [("val_proposals", "novel"), ("val_proposals", "all"), ("val_proposals_novel", "traffic light")]
