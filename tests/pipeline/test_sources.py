@@ -78,7 +78,7 @@ def values(text: str) -> list[Value]:
 
 def _rules(key: str) -> dict:
     rules = schema()
-    for name in key.split("."):
+    for name in key.removeprefix("earlier_rounds.").split("."):
         rules = rules["properties"][name]
     return rules
 
