@@ -31,7 +31,11 @@ from structures.boxes import xywh_to_xyxy
 from structures.masks import decode, encode, iou
 
 MIN_SIDE = 48  # pixels of an object that counts
-METHODS = ("activation", "soft_overlap")  # of choosing a box
+CHOICES = {  # of a box: title, method, power of the map, the method's own parameters
+    "Eq. 6": ("activation", 1, {}),
+    "soft overlap": ("soft_overlap", 1, {"area_weight": 0.5}),
+    "soft overlap of the squared map": ("soft_overlap", 2, {"area_weight": 0.12}),
+}
 
 
 def _objects(root: Path, splits: list[str]) -> list[tuple[str, np.ndarray, dict]]:
@@ -129,9 +133,9 @@ def boxes(root: Path, splits: list[str], partial_map) -> None:
             hits.setdefault("best of all", []).append(overlap.max() >= 0.5)
             for count in (50, len(proposed)):
                 title = "the first 50" if count == 50 else "all"
-                for name in METHODS:
-                    options = {"interpolation": "linear"} | size
-                    [[choice]] = load_method(name)(activation, proposed[None, :count], **options)
+                for name, (method, power, own) in CHOICES.items():
+                    options = {"interpolation": "linear"} | size | own
+                    [[choice]] = load_method(method)(activation**power, proposed[None, :count], **options)
                     hits.setdefault(f"{name} of {title}", []).append(overlap[choice.index] >= 0.5)
     print("boxes, share with IoU 0.5: " + ", ".join(f"{name} {np.mean(v):.3f}" for name, v in hits.items()))
 
