@@ -223,3 +223,24 @@ def test_as_many_regions_are_ranked_and_kept_as_maskrcnn_benchmark_does(backbone
     for training, before, after in zip((True, False), ranked, kept):
         rpn.training = training
         assert (rpn.pre_nms_top_n(), rpn.post_nms_top_n()) == (before, after)
+
+
+@pytest.mark.parametrize("backbone", ["small", "resnet50_c4"])
+def test_what_a_given_region_is_called_is_what_its_embedding_says_in_pixels_of_the_picture(backbone):
+    """In a picture that the transform enlarges: Eq. 8 of the same regions, in pixels of the batch."""
+    torch.manual_seed(0)
+    detector = OpenVocabularyMaskRCNN(backbone=backbone, dimension=6, min_size=64, max_size=96).eval()
+    image, text = torch.rand(3, 32, 40), F.normalize(torch.randn(3, 6), dim=1)
+    boxes = torch.tensor([[2.0, 3, 20, 25], [10, 1, 39, 31]])
+    given, called = detector.name_probabilities(image, boxes, text)
+    with torch.inference_mode():
+        batch, _ = detector.transform([image])
+        embedding, _ = detector.embed(detector.backbone(batch.tensors), [2 * boxes], batch.image_sizes)
+        expected = detector.class_logits(embedding, text).softmax(1)[:, 1:]
+    assert batch.image_sizes == [(64, 80)]
+    torch.testing.assert_close(given, boxes)
+    torch.testing.assert_close(called, expected)
+    both, called_both = detector.name_probabilities(image, boxes, text, own_regions=True)
+    torch.testing.assert_close(both[:2], boxes)
+    torch.testing.assert_close(called_both[:2], expected)
+    assert len(both) > 2 and both[:, 2].max() <= 40 and both[:, 3].max() <= 32
