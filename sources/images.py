@@ -16,7 +16,7 @@ from structures.errors import UserError, one_line
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run other programs, or are seldom pictures
 MAX_PIXELS = 64_000_000  # of a picture, unless the caller says otherwise; decoding takes up to 10 bytes of each
-MAX_RATIO = 30  # of a picture's longer side to its shorter; networks shrink the longer one, of the other nothing would be left
+MAX_RATIO = 30  # of a picture's longer side to its shorter, of which nothing would be left where networks shrink it
 MAX_BYTES = 1 << 29  # of a picture's file: 64 million pixels of four channels of 16 bits
 _TURNED = {  # by EXIF's orientation: what brings a picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
