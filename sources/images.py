@@ -16,6 +16,7 @@ from structures.errors import UserError, one_line
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run other programs, or are seldom pictures
 MAX_PIXELS = 64_000_000  # of a picture, unless the caller says otherwise; decoding takes up to 10 bytes of each
+MAX_RATIO = 30  # of a picture's longer side to its shorter, of which nothing would be left where networks shrink it
 MAX_BYTES = 1 << 29  # of a picture's file: 64 million pixels of four channels of 16 bits
 _TURNED = {  # by EXIF's orientation: what brings a picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,8 +72,8 @@ def decode_image(file: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A picture of one of FORMATS as height x width x 3 uint8 RGB: turned as its EXIF orientation says, grey, palette
     and CMYK converted, what is transparent laid on white, 16 bits a channel scaled to 8; of several frames the first.
 
-    Raises ImageError where it is missing, no regular file, no such picture, cut short, of more pixels than max_pixels, or
-    of numbers whose range it does not say.
+    Raises ImageError where it is missing, no regular file, no such picture, cut short, of more pixels than max_pixels,
+    MAX_RATIO times as long as wide, or of numbers whose range it does not say.
     """
     return _decoded(_content(file), file, max_pixels)
 
@@ -118,6 +119,11 @@ def _decoded(
             width, height = image.size
             if max_pixels is not None and width * height > max_pixels:
                 raise Image.DecompressionBombError(f"{width} x {height} pixels, more than {max_pixels}")
+            if max_pixels is not None and max(width, height) > MAX_RATIO * min(width, height):
+                raise ImageError(
+                    "too_narrow",
+                    f"{file} is {width} x {height} pixels, one side more than {MAX_RATIO} times the other; cut a part out",
+                )
             deep = any("16" in str(tile[3]) for tile in image.tile)  # which loading forgets
             image.load()
             if convert is not None:

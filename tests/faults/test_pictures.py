@@ -13,7 +13,7 @@ from tests.faults.mutations import mutated_bytes
 
 pytestmark = pytest.mark.faults
 PIXELS = 1_000_000  # that are allowed here
-REASONS = {"broken_image", "unknown_format", "too_many_pixels", "unknown_range"}
+REASONS = {"broken_image", "unknown_format", "too_many_pixels", "too_narrow", "unknown_range"}
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.backbones import BackboneError, SmallBackbone, build_backbone
+from models.backbones import BackboneError, SmallBackbone, build_backbone, read_backbone_weights
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 from models.proposals.wspn import WSPN
 
@@ -23,3 +23,9 @@ def test_resnet50_is_taken_by_config():
 def test_weights_of_another_network_are_refused():
     with pytest.raises(BackboneError, match="no resnet50 backbone"):
         build_backbone("resnet50", SmallBackbone().state_dict(), frozen=True)
+
+
+def test_layers_without_weights_have_nothing_to_keep():
+    with pytest.raises(BackboneError, match="nothing for 2 layers of the backbone to keep"):
+        read_backbone_weights(None, trainable_layers=3)
+    assert read_backbone_weights(None, trainable_layers=5) is None

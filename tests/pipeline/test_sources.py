@@ -1,6 +1,8 @@
 """The papers' configurations say where each value is from: a paper, its authors' code, or "ours"."""
 
 import re
+from functools import reduce
+from operator import getitem
 from typing import NamedTuple
 
 import pytest
@@ -212,3 +214,54 @@ def test_fine_tuning_learns_on_from_novel_labels_unless_as_published(name):
     file = CONFIG / f"{name}.yaml"
     assert "pseudo_labels" in parents("finetune_detector", load(file))
     assert "pseudo_labels" not in parents("finetune_detector", load(file, CONFIG / "ovis.yaml"))
+
+
+# What a published system does otherwise than the small set's configuration, or than ours: a changed value would still have
+# its source beside it.
+AS_PUBLISHED = {
+    "ovis": {
+        "nouns.source": "labels",
+        "activation_map": {"union": "binary", "interpolation": "nearest"},
+        "select_boxes.method": "activation",
+        "segment.method": "network",
+        "text_embedder.model": "clip",
+        "train_detector.background": "text",
+        "train_detector.similarity": "dot",
+        "train_detector.temperature": 1.0,
+        "train_detector.positive_fraction": 1.0,
+        "train_detector.trainable_layers": 3,
+        "finetune_detector.batch": 8,
+        "finetune_detector.lr": 0.0005,
+        "finetune_detector.frozen": [],
+    },
+    "xpm": {
+        "categories.wordnet": "/usr/share/wordnet",
+        "text_embedder.model": "bert",
+        "teacher_network.similarity": "dot",
+        "teacher_network.trainable_layers": 3,
+        "pretrain_captions.words": "all",
+        "pretrain_captions.align": ["words", "regions"],
+        "train_teacher.background": "zero",
+        "train_teacher.frozen": ["embedding"],
+        "train_student.frozen": ["backbone", "rpn"],
+        "train_student.robust.eta": 0.01,
+        "train_student.balanced": False,
+    },
+}
+
+
+@pytest.mark.parametrize("under", ["coco", "openimages"])
+@pytest.mark.parametrize("name", AS_PUBLISHED)
+def test_a_published_system_is_what_its_paper_says(under, name):
+    config = load(CONFIG / f"{under}.yaml", CONFIG / f"{name}.yaml")
+    assert {key: reduce(getitem, key.split("."), config) for key in AS_PUBLISHED[name]} == AS_PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", ["coco", "openimages"])
+def test_xpm_beside_mask_free_ovis_learns_by_what_its_paper_says(name):
+    """All of it but names and vocabulary, which both systems share; and fine-tuning in the batches of the authors' code."""
+    config = load(CONFIG / f"{name}.yaml")
+    shared = {"categories", "text_embedder"}
+    of_xpm = {key for key in AS_PUBLISHED["xpm"] if key.split(".")[0] not in shared} - {"train_student.robust.eta"}
+    wanted = {key: AS_PUBLISHED["xpm"][key] for key in of_xpm} | {"finetune_detector.batch": 8}
+    assert {key: reduce(getitem, key.split("."), config) for key in wanted} == wanted

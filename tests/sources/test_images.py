@@ -199,6 +199,21 @@ def test_more_pixels_than_are_allowed_are_not_decoded(tmp_path):
     assert reason(decode_image, tmp_path / "bomb.png") == "too_many_pixels"
 
 
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_exif_that_is_none_makes_a_broken_picture(tmp_path, kind):
+    """Pillow raises a SyntaxError then, and other things for other damage."""
+    PICTURE.save(tmp_path / f"x.{kind}", exif=b"Exif\0\0XX")
+    assert reason(decode_image, tmp_path / f"x.{kind}") == "broken_image"
+
+
+def test_a_strip_of_which_networks_would_see_nothing_is_refused(tmp_path):
+    for size in ((20_000, 10), (10, 20_000), (61, 2)):
+        Image.new("RGB", size).save(tmp_path / "strip.png")
+        assert reason(decode_image, tmp_path / "strip.png") == "too_narrow"
+    Image.new("RGB", (60, 2)).save(tmp_path / "long.png")
+    assert decode_image(tmp_path / "long.png").shape == (2, 60, 3)
+
+
 def test_a_picture_is_compared_with_what_was_recorded(tmp_path):
     PICTURE.save(tmp_path / "x.png")
     status = (tmp_path / "x.png").stat()

@@ -193,6 +193,17 @@ def test_geometry_is_float32_at_full_size_under_bfloat16(backbone, stride, backg
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
 
 
+@pytest.mark.parametrize("backbone, background", [("small", "learned"), ("small", "rpn"), ("resnet50_c4", "learned")])
+def test_what_boxes_are_made_of_is_float32_under_bfloat16(backbone, background):
+    """Anchors are made in the type of the maps, proposals in that of the offsets, whatever the backbone and the RPN's head."""
+    sizes = {"dimension": 6, "min_size": 64, "max_size": 96}
+    model = OpenVocabularyMaskRCNN(backbone=backbone, background=background, frozen=False, **sizes)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        maps = [*model.backbone(torch.rand(1, 3, 64, 64)).values()]
+        logits, offsets = model.rpn.head(maps)
+    assert {values.dtype for values in (*maps, *logits, *offsets)} == {torch.float32}
+
+
 def test_how_many_sampled_regions_may_be_objects_is_a_setting():
     proposals = torch.tensor([[10.0, 10, 50, 40]]) + torch.arange(200)[:, None] * 0.01
     objects = {}
