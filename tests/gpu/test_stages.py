@@ -32,7 +32,11 @@ C4 = ("--backbone", "resnet50_c4", "--weights", "", "--trainable-layers", "5", *
 SURE = {
     name: (f"--{name.replace('_', '-')}.confidence-threshold", "0.02") for name in ("soft_teacher", "unbiased_teacher")
 }
-SECOND_ROUND = {"rounds": 2, "producing_runs": {"round_before.train_detector": "mini"}, "relabel": {"own_regions": True}}
+SECOND_ROUND = {
+    "rounds": 2,
+    "producing_runs": {"round_before.train_detector": "mini"},
+    "relabel": {"own_regions": True},
+}
 QUICK = {"gradcam", "train_student robust"}  # run with all tests
 # what changes no result, or on a pretended GPU, which does not imitate autocast, none
 MORE_ON_GPU = {

@@ -130,17 +130,28 @@ def test_a_picture_that_changed_after_ingest_is_a_reject_and_the_result_is_not_r
     assert "nothing new" in small.stage("selective_search")
 
 
-def test_a_picture_that_changed_before_a_training_is_one_line(small):
-    (small.folder / "words.json").write_text(json.dumps({"base": ["cat", "cup"]}))
-    small.config["vocabulary"] = "words.json"
-    small.config["selective_search"] = {"quick": {"base_k": 20}, "min_side": 4}
-    small.write_config()
+def until_proposals(project, *base):
+    """Names of base categories, and what a training of proposals reads."""
+    (project.folder / "words.json").write_text(json.dumps({"base": base}))
+    project.config["vocabulary"] = "words.json"
+    project.config["selective_search"] = {"quick": {"base_k": 20}, "min_side": 4}
+    project.write_config()
     for stage in ("ingest", "categories", "nouns", "selective_search"):
-        small.stage(stage)
+        project.stage(stage)
+
+
+def test_a_picture_that_changed_before_a_training_is_one_line(small):
+    until_proposals(small, "cat", "cup")
     rewrite(small.source / "train" / "2.jpg")
     output = small.stage("train_wspn", check=False)
     assert "2.jpg is not the picture that ingest read" in output and "Traceback" not in output
     assert "unexpected" not in output
+
+
+def test_base_names_that_no_caption_uses_are_one_line_where_proposals_are_learned(small):
+    until_proposals(small, "clock")
+    output = small.stage("train_wspn", check=False)
+    assert "give the vocabulary base names that captions use" in output and "unexpected" not in output
 
 
 def test_snakemake_notices_pictures_that_changed_or_came(small):
