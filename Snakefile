@@ -47,6 +47,9 @@ WHAT_CAME_OUT = {
     "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel?",
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
     "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
+    "gallery": "ingest categories nouns gradcam? selective_search? propose? select_boxes? segment? relabel? pseudo_labels? "
+    "train_wspn? train_detector? finetune_detector? pretrain_captions? train_teacher? teacher_labels? student_labels? "
+    "train_student? label_noise? detect evaluate?",
     "report": "ingest nouns gradcam? propose? select_boxes? segment? relabel? detect student_labels? label_noise?",
 }
 # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
@@ -74,7 +77,7 @@ localrules:
 rule all:
     """The pictures of a run, and its scores where there is ground truth."""
     input:
-        FLOW.goals("report", scores="evaluate"),
+        FLOW.goals("report", "gallery", scores="evaluate"),
 
 
 onstart:

@@ -39,7 +39,10 @@ def test_the_world_has_enough_of_the_papers_categories():
         ('{"base": ["' + "c" * 201 + '"]}', "a name of 201 letters"),
         ('{"base": ["\\ud800"]}', "no text in Unicode"),
         ('{"base": ["cat"], "base": ["dog"]}', "the key 'base' stands twice"),
-        ('{"base": ["traffic light"], "novel": ["Traffic  light"]}', "'Traffic  light' and 'traffic light' differ by case or"),
+        (
+            '{"base": ["traffic light"], "novel": ["Traffic  light"]}',
+            "'Traffic  light' and 'traffic light' differ by case or",
+        ),
         ('{"base": ["cat", "Cat "]}', "'Cat ' and 'cat' differ by case or spaces alone; keep one"),
         ('["cat"]', "wanted a JSON object"),
         ("[" * 100_000, "nested too deeply"),
