@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pipeline.conditions import (
     estimates_noise,
     is_scored,
-    later_round,
     trains,
     uses_ovis_labels,
     uses_ovis_labels_of_later_round,

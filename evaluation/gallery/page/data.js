@@ -7,8 +7,11 @@ const gallery = { summary: null };
 (() => {
   const DETAILS_KEPT = 120; // chunks in memory, of some hundred kilobytes each
   const AT_ONCE = 6; // scripts that are read side by side
+  const USED = ["kept", "of an earlier round"]; // states of a label that is one
   const waiting = new Map(); // part: what to call with its content
   const details = new Map(); // part: promise, the one that was used last at the end
+
+  gallery.TABS = ["labels", "rejected", "detections"];
 
   // Every script of data is one call of this.
   gallery.take = (part, text) => {
@@ -41,10 +44,12 @@ const gallery = { summary: null };
       rows[name] = new Int32Array(summary.rows).fill(-1);
     }
     for (const [name] of summary.measures) rows.measures[name] = new Float32Array(summary.rows).fill(NaN);
+    rows.tab = new Uint8Array(summary.rows); // its place in TABS
     return Object.assign(rows, { ids: [], files: [], captions: [] });
   }
 
   function addChunk(rows, start, chunk) {
+    const used = new Set(USED.map((state) => gallery.summary.states.indexOf(state)));
     const image = rows.ids.length;
     const caption = rows.captions.length;
     for (const [id, file] of chunk.images) {
@@ -57,6 +62,11 @@ const gallery = { summary: null };
       rows.caption[start + i] = chunk.caption[i] < 0 ? -1 : caption + chunk.caption[i];
     }
     for (const name of ["category", "source", "state", "instance", "detail"]) rows[name].set(chunk[name], start);
+    for (let row = start; row < start + chunk.image.length; row++) {
+      const kind = gallery.summary.sources[rows.source[row]][1];
+      const rejected = kind === "rejects" || (kind === "labels" && !used.has(rows.state[row]));
+      rows.tab[row] = rejected ? 1 : kind === "labels" ? 0 : 2;
+    }
     for (const [name, values] of Object.entries(chunk.measures)) {
       const column = rows.measures[name];
       values.forEach((value, i) => {

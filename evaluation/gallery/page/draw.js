@@ -39,37 +39,51 @@
     return lengths;
   }
 
-  // A mask, one byte a pixel, row by row.
+  // A mask: one byte a pixel, row by row, and the box [x0, y0, x1, y1] outside of which it is empty.
   draw.mask = (counts, height, width) => {
-    const mask = new Uint8Array(height * width);
-    let pixel = 0; // in RLE's order, column by column
+    const pixels = new Uint8Array(height * width);
+    const box = [width, height, 0, 0];
+    let next = 0; // in RLE's order, column by column
     runs(counts).forEach((length, i) => {
-      if (i % 2) {
-        for (let p = pixel; p < pixel + length; p++) mask[(p % height) * width + Math.floor(p / height)] = 1;
+      if (i % 2 && length) {
+        for (let p = next, x = Math.floor(p / height), y = p % height; p < next + length; p++, y++) {
+          if (y === height) {
+            y = 0;
+            x++;
+          }
+          pixels[y * width + x] = 1;
+        }
+        const [first, last] = [next, next + length - 1];
+        const columns = [Math.floor(first / height), Math.floor(last / height)];
+        const lines = columns[0] === columns[1] ? [first % height, last % height] : [0, height - 1];
+        box[0] = Math.min(box[0], columns[0]);
+        box[1] = Math.min(box[1], lines[0]);
+        box[2] = Math.max(box[2], columns[1] + 1);
+        box[3] = Math.max(box[3], lines[1] + 1);
       }
-      pixel += length;
+      next += length;
     });
-    return mask;
+    return { pixels, box };
   };
 
   // The edges between a mask's pixels and others, each straight piece once.
-  function outline(mask, height, width) {
+  function outline({ pixels, box: [x0, y0, x1, y1] }, width) {
     const path = new Path2D();
-    const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : mask[y * width + x]);
-    for (let y = 0; y <= height; y++) {
-      for (let x = 0; x < width; x++) {
+    const at = (x, y) => (x < x0 || y < y0 || x >= x1 || y >= y1 ? 0 : pixels[y * width + x]);
+    for (let y = y0; y <= y1; y++) {
+      for (let x = x0; x < x1; x++) {
         if (at(x, y) === at(x, y - 1)) continue;
         const start = x;
-        while (x < width && at(x, y) !== at(x, y - 1)) x++;
+        while (x < x1 && at(x, y) !== at(x, y - 1)) x++;
         path.moveTo(start, y);
         path.lineTo(x, y);
       }
     }
-    for (let x = 0; x <= width; x++) {
-      for (let y = 0; y < height; y++) {
+    for (let x = x0; x <= x1; x++) {
+      for (let y = y0; y < y1; y++) {
         if (at(x, y) === at(x - 1, y)) continue;
         const start = y;
-        while (y < height && at(x, y) !== at(x - 1, y)) y++;
+        while (y < y1 && at(x, y) !== at(x - 1, y)) y++;
         path.moveTo(x, start);
         path.lineTo(x, y);
       }
@@ -77,25 +91,28 @@
     return path;
   }
 
-  // A small canvas with one colour of its own for each cell. colour: of the number of a cell, [r, g, b, a].
-  function cells(height, width, colour) {
+  // A small canvas of so many cells. paint: sets the colours of all, each a number 0xAABBGGRR.
+  function cells(height, width, paint) {
     const canvas = document.createElement("canvas");
     canvas.width = width;
     canvas.height = height;
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(width, height);
-    for (let i = 0; i < width * height; i++) pixels.data.set(colour(i), 4 * i);
+    paint(new Uint32Array(pixels.data.buffer));
     context.putImageData(pixels, 0, 0);
     return canvas;
   }
 
+  const packed = (red, green, blue, alpha) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
-  function heat(value) {
+  // The colours of bytes: dark and faint where nothing is, light and dense where most is.
+  const HEAT_OF = Uint32Array.from({ length: 256 }, (_, value) => {
     const place = (value / 255) * (HEAT.length - 1);
     const low = Math.min(HEAT.length - 2, Math.floor(place));
-    return HEAT[low].map((channel, i) => channel + (place - low) * (HEAT[low + 1][i] - channel));
-  }
+    const channels = HEAT[low].map((channel, i) => Math.round(channel + (place - low) * (HEAT[low + 1][i] - channel)));
+    return packed(...channels, Math.round(150 + 0.3 * value));
+  });
 
   // Bytes of base64.
   draw.bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -132,13 +149,20 @@
   draw.addMask = (target, counts, colour, { fill = 0.4, dashes = [] } = {}) => {
     const { context, size } = target;
     const mask = draw.mask(counts, size.height, size.width);
+    const [x0, y0, x1, y1] = mask.box;
+    if (x1 <= x0) return; // no pixel
     if (fill) {
-      const tint = [...rgb(colour), Math.round(255 * fill)];
+      const tint = packed(...rgb(colour), Math.round(255 * fill));
+      const tinted = cells(y1 - y0, x1 - x0, (colours) => {
+        for (let y = y0, i = 0; y < y1; y++) {
+          for (let x = x0; x < x1; x++, i++) if (mask.pixels[y * size.width + x]) colours[i] = tint;
+        }
+      });
       context.imageSmoothingEnabled = false;
-      context.drawImage(cells(size.height, size.width, (i) => (mask[i] ? tint : [0, 0, 0, 0])), 0, 0);
+      context.drawImage(tinted, x0, y0);
       context.imageSmoothingEnabled = true;
     }
-    stroke(target, outline(mask, size.height, size.width), colour, dashes);
+    stroke(target, outline(mask, size.width), colour, dashes);
   };
 
   draw.addBox = (target, [x0, y0, x1, y1], colour) => {
@@ -160,7 +184,10 @@
   draw.addHeat = (target, values, height, width, box) => {
     const { context, size } = target;
     const [x0, y0, x1, y1] = box || [0, 0, size.width, size.height];
-    context.drawImage(cells(height, width, (i) => [...heat(values[i]), 150 + 0.3 * values[i]]), x0, y0, x1 - x0, y1 - y0);
+    const map = cells(height, width, (colours) => colours.forEach((_, i) => {
+      colours[i] = HEAT_OF[values[i]];
+    }));
+    context.drawImage(map, x0, y0, x1 - x0, y1 - y0);
   };
 
   // A short text on a ground of its own, at a place of the picture, inside of what is shown.

@@ -5,7 +5,7 @@
   const WIDTH = 196; // of a tile at least, with its gap, in CSS pixels
   const HEIGHT = 222;
   const PICTURE = 164; // height of a tile's picture
-  const MARGIN = 2; // lines of tiles above and below those in sight
+  const MARGIN = 1; // lines of tiles above and below those in sight
   const MOST_HIGH = 15000000; // pixels; browsers let nothing be much higher, so that beyond it a pixel scrolls several
 
   const grid = document.getElementById("grid");
@@ -50,7 +50,7 @@
 
   function textOf(row) {
     const { sort } = gallery.view;
-    const value = sort && gallery.measure(sort) ? `${gallery.measure(sort)[1]} ${gallery.text(gallery.rows.measures[sort][row])}` : "";
+    const value = gallery.measure(sort) ? gallery.text(gallery.rows.measures[sort][row]) : "";
     const [source] = gallery.source(row);
     const state = gallery.state(row);
     return { name: gallery.category(row), note: ["kept", "found"].includes(state) ? source : state, value };
@@ -115,11 +115,17 @@
   }
 
   // Draw everything anew: the view has other rows, or the window another size.
-  gallery.grid.refresh = ({ keep = false } = {}) => {
-    for (const tile of tiles.values()) tile.remove();
-    tiles.clear();
+  // place: stay where it is; same: tiles that show the same row stay.
+  gallery.grid.refresh = ({ place = false, same = false } = {}) => {
+    const { columns, width } = state;
     measure();
-    if (!keep) {
+    for (const [at, tile] of tiles) {
+      const stays = same && columns === state.columns && width === state.width;
+      if (stays && tile.dataset.row === String(gallery.view.rows[at])) continue;
+      tile.remove();
+      tiles.delete(at);
+    }
+    if (!place) {
       state.current = 0;
       grid.scrollTop = 0;
     }
@@ -142,7 +148,7 @@
   gallery.grid.lines = () => Math.max(1, Math.floor(grid.clientHeight / HEIGHT));
 
   grid.addEventListener("scroll", ask, { passive: true });
-  window.addEventListener("resize", () => gallery.rows && gallery.grid.refresh({ keep: true }));
+  window.addEventListener("resize", () => gallery.rows && gallery.grid.refresh({ place: true }));
   grid.addEventListener("click", (event) => {
     const tile = event.target.closest(".tile");
     if (tile) {

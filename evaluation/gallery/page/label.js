@@ -74,7 +74,7 @@
     const own = truth.filter(([number]) => number === category);
     return figure(parts, "Truth", (target) => {
       for (const [number, counts] of truth) {
-        if (number !== category) draw.addMask(target, counts, "#c8c8c8", { fill: 0, dashes: [2, 5] });
+        if (number !== category) draw.addMask(target, counts, "#c8c8c8", { fill: 0, dashes: [7, 5] });
       }
       for (const [, counts] of own) draw.addMask(target, counts, draw.TRUTH);
     }, own.length ? `${own.length} of this category; dashed: others` : "none of this category; dashed: others");
@@ -89,9 +89,7 @@
         return [gallery.summary.categories[category]?.[0] ?? "–", score, counts, colour];
       });
       for (const [name, score, counts, colour] of named) {
-        const mask = draw.mask(counts, parts.image.height, parts.image.width);
-        const first = mask.indexOf(1);
-        const [x, y] = [first % parts.image.width, Math.floor(first / parts.image.width)];
+        const [x, y] = draw.mask(counts, parts.image.height, parts.image.width).box;
         draw.addText(target, `${name} ${score.toFixed(2)}`, x, y, colour);
       }
     }, detections.length ? "" : "finds nothing"));
@@ -190,7 +188,7 @@
     if (gallery.label.row !== row) return; // another was asked for meanwhile
     const { image } = found;
     const category = gallery.rows.category[row];
-    const side = Math.max(200, Math.min(360, window.innerWidth - 40));
+    const side = Math.max(200, Math.min(320, window.innerWidth - 40));
     const part = gallery.view.crop && found.row.box ? draw.around(found.row.box, image) : null;
     const parts = { picture, image, part, wide: side, high: side };
     const body = element("div", "body");

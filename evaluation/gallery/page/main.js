@@ -25,20 +25,20 @@
 
   function fillFilters() {
     const { summary, view, rows } = gallery;
-    const there = { category: new Set(), group: new Set(), source: new Set(), state: new Set() };
+    const there = { category: new Set(), source: new Set(), state: new Set() };
     for (let row = 0; row < rows.ready; row++) {
       if (view.tabOf(row) !== view.tab) continue;
-      there.category.add(gallery.category(row));
-      there.group.add(gallery.group(row));
-      there.source.add(gallery.source(row)[0]);
-      there.state.add(gallery.state(row));
+      for (const name of ["category", "source", "state"]) there[name].add(rows[name][row]);
     }
-    const groups = { base: "base", novel: "novel", open: "open" };
-    const names = summary.categories.filter(([name]) => there.category.has(name)).map(([name, group]) => [name, `${name} (${group})`]);
-    options("category", [["", "all"], ...names.sort((a, b) => a[0].localeCompare(b[0], "en"))]);
-    options("group", [["", "all"], ...Object.entries(groups).filter(([name]) => there.group.has(name))]);
-    options("source", [["", "all"], ...[...there.source].map((name) => [name, name])]);
-    options("state", [["", "all"], ...[...there.state].sort().map((name) => [name, name])]);
+    const categories = [...there.category].filter((number) => number >= 0).map((number) => summary.categories[number]);
+    const sources = [...new Set([...there.source].map((number) => summary.sources[number][0]))];
+    const states = [...there.state].map((number) => summary.states[number]).sort();
+    const names = categories.map(([name, group]) => [name, `${name} (${group})`]).sort((a, b) => a[0].localeCompare(b[0], "en"));
+    const groups = ["base", "novel", "open"].filter((group) => categories.some(([, own]) => own === group));
+    options("category", [["", "all"], ...names]);
+    options("group", [["", "all"], ...groups.map((name) => [name, name])]);
+    options("source", [["", "all"], ...sources.map((name) => [name, name])]);
+    options("state", [["", "all"], ...states.map((name) => [name, name])]);
     options("sort", [["", "as they come"], ...view.measures().map(([name, title]) => [name, title])]);
     filters.elements.order.value = view.order;
     filters.elements.crop.checked = view.crop === "1";
@@ -56,10 +56,11 @@
     if (charts && !loading) gallery.charts();
     const rows = ["tab", "category", "group", "source", "state", "sort", "order", "q", "crop"].map((name) => view[name]).join("\n");
     if (!charts && (again || rows !== shown)) {
+      const same = rows === shown;
       shown = rows;
       fillFilters();
       view.select();
-      gallery.grid.refresh();
+      gallery.grid.refresh({ place: same, same });
     }
     const count = view.rows.length;
     byId("count").textContent = charts ? "" : `${count} of ${gallery.rows.ready}${loading ? " so far" : ""}`;

@@ -5,16 +5,11 @@
   const DEFAULTS = {
     tab: "labels", category: "", group: "", source: "", state: "", sort: "", order: "worst", q: "", crop: "", row: "",
   };
-  const USED = ["kept", "of an earlier round"]; // states of a label that is one
 
   const view = (gallery.view = { ...DEFAULTS, rows: new Uint32Array(0) });
 
   // labels, rejected or detections
-  view.tabOf = (row) => {
-    const kind = gallery.source(row)[1];
-    if (kind === "labels") return USED.includes(gallery.state(row)) ? "labels" : "rejected";
-    return kind === "rejects" ? "rejected" : "detections";
-  };
+  view.tabOf = (row) => gallery.TABS[gallery.rows.tab[row]];
 
   view.read = () => {
     const given = new URLSearchParams(location.hash.slice(1));
@@ -58,16 +53,16 @@
     const { rows, summary } = gallery;
     const words = view.q.toLowerCase().split(/\s+/).filter(Boolean);
     const named = words.length ? captionsWith(words) : null;
-    const tabs = new Map();
+    const fits = new Map(); // a source and a state
     const kept = new Uint32Array(rows.ready);
     let count = 0;
     for (let row = 0; row < rows.ready; row++) {
       const kind = rows.source[row] * 4096 + rows.state[row];
-      if (!tabs.has(kind)) {
-        tabs.set(kind, view.tabOf(row) === view.tab && (!view.source || gallery.source(row)[0] === view.source) &&
+      if (!fits.has(kind)) {
+        fits.set(kind, view.tabOf(row) === view.tab && (!view.source || gallery.source(row)[0] === view.source) &&
           (!view.state || gallery.state(row) === view.state));
       }
-      if (!tabs.get(kind)) continue;
+      if (!fits.get(kind)) continue;
       if (view.category && gallery.category(row) !== view.category) continue;
       if (view.group && gallery.group(row) !== view.group) continue;
       if (named && !(rows.caption[row] >= 0 && named[rows.caption[row]])) continue;
