@@ -72,12 +72,14 @@ wildcard_constraints:
 
 localrules:
     tables,
+    overview,
 
 
 rule all:
-    """The pictures of a run, and its scores where there is ground truth."""
+    """The gallery and the sheets of a run, and its scores where there is ground truth."""
     input:
         FLOW.goals("report", "gallery", scores="evaluate"),
+        FLOW.overview("scores.csv"),
 
 
 onstart:
@@ -127,6 +129,31 @@ for stage in ORDER | SHIPPED_WEIGHTS:
             FLOW.command()
 
     workflow.get_rule(stage).docstring = FLOW.summary(stage)
+
+
+rule overview:
+    """The run's main pictures and tables, of which `snakemake --report` makes a page."""
+    input:
+        FLOW.goals("report", "gallery", scores="evaluate"),
+    output:
+        report(
+            directory(FLOW.overview("pictures")),
+            patterns=["{picture}.png"],
+            caption="docs/report/pictures.rst",
+            category="Pictures",
+        ),
+        report(FLOW.overview("scores.csv"), caption="docs/report/scores.rst", category="Tables"),
+        report(FLOW.overview("labels.csv"), caption="docs/report/labels.rst", category="Tables"),
+        report(FLOW.overview("costs.csv"), caption="docs/report/costs.rst", category="Tables"),
+        FLOW.overview("costs.js"),
+    log:
+        f"logs/{FLOW.run}/overview/all.log",
+    conda:
+        "environment.yml"
+    params:
+        **FLOW.overview_params(),
+    shell:
+        FLOW.overview_command()
 
 
 rule pretrain:

@@ -2,16 +2,7 @@
 
 import pytest
 
-from tests.browser.chromium import CHROMIUM, WHY_NOT
-
-
-def pytest_collection_modifyitems(items) -> None:
-    for item in items:
-        if "tests/browser" in item.path.as_posix():
-            item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
-            if WHY_NOT:
-                item.add_marker(pytest.mark.skip(reason=WHY_NOT))
+from tests.browser.chromium import CHROMIUM
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.chromium import WHY_NOT
 from tests.browser.made import NAMES, make_gallery
 from tests.stages.made_run import made_gallery, made_tables, written
 from tests.stages.test_gallery import HOSTILE
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
+]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 
+import pandas as pd
 import pytest
 
 from evaluation.gallery.index import DETAIL_IMAGES, DETAIL_ROWS, Index
@@ -86,6 +87,20 @@ def test_what_was_rejected_is_listed_with_its_reason(tmp_path):
         ["nouns", "no_known_noun", 4, False],
         ["pseudo_labels", "low_agreement", 2, False],
     ]
+
+
+def test_the_gallery_of_a_run_lies_beside_its_tables(miniature):
+    folder = miniature.run / "gallery"
+    labels = sum(len(pd.read_parquet(miniature.run / name)) for name in ("pseudo_masks", "teacher_masks"))
+    made = content((folder / "summary.js").read_bytes())
+    index = content((folder / "index" / "00000.js").read_bytes())
+    of_labels = [made["sources"][source][1] == "labels" for source in index["source"]]
+    assert sum(of_labels) == labels and made["curves"].keys() >= {"train_wspn", "train_detector", "train_student"}
+    for file in page_files():
+        assert (folder / file).read_bytes() == page_files()[file]
+    before = {path.name: path.resolve() for path in folder.rglob("*.*")}
+    miniature.stage("gallery", "--recompute")
+    assert {path.name: path.resolve() for path in folder.rglob("*.*")} == before
 
 
 def test_labels_of_an_earlier_round_are_told_apart(tmp_path):

@@ -111,6 +111,7 @@ const gallery = { summary: null };
 
   // Names of numbers
   gallery.category = (row) => (gallery.summary.categories[gallery.rows.category[row]] || ["–"])[0];
+  gallery.name = (row) => (gallery.rows.category[row] < 0 ? gallery.id(row) : gallery.category(row)); // where there is no category
   gallery.group = (row) => gallery.groups[gallery.rows.category[row]] || "";
   gallery.source = (row) => gallery.summary.sources[gallery.rows.source[row]];
   gallery.state = (row) => gallery.summary.states[gallery.rows.state[row]];

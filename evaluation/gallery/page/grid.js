@@ -53,7 +53,7 @@
     const value = gallery.measure(sort) ? gallery.text(gallery.rows.measures[sort][row]) : "";
     const [source] = gallery.source(row);
     const state = gallery.state(row);
-    return { name: gallery.category(row), note: ["kept", "found"].includes(state) ? source : state, value };
+    return { name: gallery.name(row), note: ["kept", "found"].includes(state) ? source : state, value };
   }
 
   function make(place) {

@@ -170,7 +170,7 @@
       button("←", "the one before (left arrow)", () => gallery.label.step(-1)),
       element("span", "where", where),
       button("→", "the next (right arrow)", () => gallery.label.step(1)),
-      element("h2", "", gallery.category(row)),
+      element("h2", "", gallery.name(row)),
       element("span", `badge ${group}`, group || "no category"),
       element("span", "badge", gallery.source(row)[0]),
       element("span", "badge", gallery.state(row)),
