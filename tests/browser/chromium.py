@@ -4,4 +4,8 @@ import shutil
 from importlib.util import find_spec
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WHY_NOT = "" if CHROMIUM and find_spec("playwright") else "no Chromium, or no playwright (make browser-test installs one where it may)"
+WHY_NOT = (
+    ""
+    if CHROMIUM and find_spec("playwright")
+    else "no Chromium, or no playwright (make browser-test installs one where it may)"
+)

@@ -20,6 +20,7 @@ def browser():
 def page(browser):
     """A page of its own that lists in `asked` the addresses that it asks for, and in `faults` what goes wrong in it."""
     page = browser.new_page(viewport={"width": 1400, "height": 900}, color_scheme="light")
+    page.set_default_timeout(120_000)  # a crowded machine takes its time
     page.asked, page.faults = [], []
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("pageerror", lambda error: page.faults.append(str(error)))

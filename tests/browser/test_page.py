@@ -47,7 +47,7 @@ def shown(page, kind: str = "name") -> list[str]:
 
 def until(page, expression: str) -> None:
     """Wait until an expression is true; the page's policy refuses playwright's own way to."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not page.evaluate(expression):
         assert time.monotonic() < end, expression
         page.wait_for_timeout(20)
