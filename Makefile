@@ -4,15 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test test-processes test-gpu test-published faults test-sample bench look scores lint lock clean
+.PHONY: run test browser-test chromium test-processes test-gpu test-published faults test-sample bench look scores lint lock clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
 	@$(BIN)/python -m pipeline scores
 	@echo "pictures: data/runs/toy/report/"
+	@echo "gallery, for a browser: file://$(CURDIR)/data/runs/toy/gallery/index.html"
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest
+
+# The gallery in a Chromium; `make test` holds it where there is one. Installed where apt-get may.
+browser-test: $(VENV)/ready-dev chromium
+	$(BIN)/python -m pytest -m browser tests/browser
+
+chromium:
+	@command -v chromium chromium-browser google-chrome > /dev/null || { apt-get update --quiet && \
+	apt-get install --quiet --yes --no-install-recommends chromium fonts-dejavu-core; } > chromium.log 2>&1 || \
+	{ tail -3 chromium.log; echo "no Chromium, and none can be installed: the browser tests will not run"; }
+	@rm -f chromium.log
 
 # Every training stage and every strategy on two processes, about ten minutes on two cores; one case is in `make test`.
 test-processes: $(VENV)/ready-dev

@@ -47,6 +47,9 @@ WHAT_CAME_OUT = {
     "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel?",
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
     "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
+    "gallery": "ingest categories nouns gradcam? selective_search? propose? select_boxes? segment? relabel? pseudo_labels? "
+    "train_wspn? train_detector? finetune_detector? pretrain_captions? train_teacher? teacher_labels? student_labels? "
+    "train_student? label_noise? detect evaluate?",
     "report": "ingest nouns gradcam? propose? select_boxes? segment? relabel? detect student_labels? label_noise?",
 }
 # of the embedded run, made again by `snakemake --cores all pretrain`; nothing above depends on them
@@ -69,12 +72,14 @@ wildcard_constraints:
 
 localrules:
     tables,
+    overview,
 
 
 rule all:
-    """The pictures of a run, and its scores where there is ground truth."""
+    """The gallery and the sheets of a run, and its scores where there is ground truth."""
     input:
-        FLOW.goals("report", scores="evaluate"),
+        FLOW.goals("report", "gallery", scores="evaluate"),
+        FLOW.overview("scores.csv"),
 
 
 onstart:
@@ -124,6 +129,31 @@ for stage in ORDER | SHIPPED_WEIGHTS:
             FLOW.command()
 
     workflow.get_rule(stage).docstring = FLOW.summary(stage)
+
+
+rule overview:
+    """The run's main pictures and tables, of which `snakemake --report` makes a page."""
+    input:
+        FLOW.goals("report", "gallery", scores="evaluate"),
+    output:
+        report(
+            directory(FLOW.overview("pictures")),
+            patterns=["{picture}.png"],
+            caption="docs/report/pictures.rst",
+            category="Pictures",
+        ),
+        report(FLOW.overview("scores.csv"), caption="docs/report/scores.rst", category="Tables"),
+        report(FLOW.overview("labels.csv"), caption="docs/report/labels.rst", category="Tables"),
+        report(FLOW.overview("costs.csv"), caption="docs/report/costs.rst", category="Tables"),
+        FLOW.overview("costs.js"),
+    log:
+        f"logs/{FLOW.run}/overview/all.log",
+    conda:
+        "environment.yml"
+    params:
+        **FLOW.overview_params(),
+    shell:
+        FLOW.overview_command()
 
 
 rule pretrain:

@@ -20,7 +20,8 @@ def protocol_scores(
     novel: Sequence[str],
     judged: Judged | None = None,
 ) -> Iterator[dict]:
-    """protocol, kind (bbox, segm), group (base, novel, all), metric, value, for every combination that has categories.
+    """protocol, kind (bbox, segm), group (base, novel, all), metric, value, for every combination that has categories; and of
+    each category by itself, when all compete: its name as the group, protocol generalized_base or generalized_novel, AP50.
 
     images: {image_id: (height, width)}; annotations: rows of the table; detections: rows of the table by the categories
     that competed, "all", "base" or "novel"; base, novel: names; judged: of the images that were not judged for every
@@ -32,7 +33,8 @@ def protocol_scores(
     for protocol in ("generalized", "constrained"):
         for kind in ("bbox", "segm"):
             if protocol == "generalized":
-                rounds = [("all", {group: names for group, names in groups.items() if names})]
+                alone = {name: (name,) for name in groups["all"]}
+                rounds = [("all", alone | {group: names for group, names in groups.items() if names})]
             else:
                 rounds = [(group, {group: groups[group]}) for group in ("base", "novel") if groups[group]]
             for competing, measured in rounds:
@@ -41,5 +43,10 @@ def protocol_scores(
                 counted = list(of_judged(detections.get(competing, []), judged or {}))
                 scores = average_precision(sizes, annotations, counted, measured, kind)
                 for group, values in scores.items():
+                    row = {"protocol": protocol, "kind": kind, "group": group}
+                    if group not in groups:
+                        row["protocol"] += "_base" if group in base else "_novel"
+                        yield row | {"metric": "AP50", "value": values["AP50"]}
+                        continue
                     for metric, value in values.items():
-                        yield {"protocol": protocol, "kind": kind, "group": group, "metric": metric, "value": value}
+                        yield row | {"metric": metric, "value": value}

@@ -1,10 +1,11 @@
-"""python -m pipeline: the scores of a run, and the papers' tables from the scores of its variants."""
+"""python -m pipeline: the scores of a run, its main pictures and tables, and the papers' tables from its variants'
+scores."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from pipeline import paper_tables, scores
+from pipeline import overview, paper_tables, scores
 from pipeline.config import check_run_name
 from structures.errors import UserError
 
@@ -16,6 +17,9 @@ def main() -> None:
     meaning = "the measures of a run, from its table metrics"
     show = commands.add_parser("scores", help=meaning, description=meaning)
     show.add_argument("--run", default="toy", help="default %(default)s")
+    meaning = "the main pictures and tables of a run, in its folder overview, for snakemake --report"
+    gather = commands.add_parser("overview", help=meaning, description=meaning)
+    gather.add_argument("--run", default="toy", help="default %(default)s")
     meaning = (
         "the papers' tables from the scores of a run's variants: data/tables.parquet, tables.md, and on the screen"
     )
@@ -28,6 +32,8 @@ def main() -> None:
         check_run_name(args.run, "--run")
         if args.command == "scores":
             scores.show(args.data / "runs" / args.run)
+        elif args.command == "overview":
+            overview.write(args.data / "runs" / args.run)
         else:
             variants = [tuple(name.split(":")) for name in args.variants]
             paper_tables.show(args.data, args.run, args.layout, variants)

@@ -1,5 +1,8 @@
 """Conditions on inputs that several stages declare."""
 
+from collections.abc import Callable
+
+from pipeline.config import has_ground_truth
 from pipeline.registry import detectors
 
 _OF_XPM = {"train_teacher", "train_student"}
@@ -10,6 +13,31 @@ def uses_ovis_labels(config: dict) -> bool:
     """Whether a detector of the run learns from Mask-free OVIS's pseudo-masks."""
     trained = set(detectors(config))
     return bool(trained - _OF_XPM) or ("train_student" in trained and config["student_labels"]["labels"] != "xpm")
+
+
+def trains(stage: str) -> Callable[[dict], bool]:
+    """Whether a detector is trained in the run, as a condition."""
+    return lambda config: stage in detectors(config)
+
+
+def uses_xpm_labels(config: dict) -> bool:
+    """Whether a student of the run learns from its teacher's labels."""
+    return "train_student" in detectors(config) and config["student_labels"]["labels"] != "ovis"
+
+
+def uses_ovis_labels_of_later_round(config: dict) -> bool:
+    """Whether a detector of the run learns from what the detector of the round before found."""
+    return uses_ovis_labels(config) and later_round(config)
+
+
+def uses_teacher(config: dict) -> bool:
+    """Whether XPM's teacher is trained in the run."""
+    return bool(_OF_XPM & set(detectors(config)))
+
+
+def is_scored(config: dict) -> bool:
+    """Whether there is ground truth to score detectors by."""
+    return has_ground_truth(config)
 
 
 def first_round(config: dict) -> bool:

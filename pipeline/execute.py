@@ -39,6 +39,7 @@ from store.manifest import (
     Run,
     action_key,
     action_path,
+    is_aside,
     memo_path,
     outputs_among,
     producer,
@@ -199,7 +200,8 @@ def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, lis
     inputs = {artifact: outputs_among(of_artifact, artifact, shard) for artifact, of_artifact in manifests.items()}
     for artifact, outputs in inputs.items():
         known = {output.shard for output in outputs}
-        if producer(artifact)[1] == "shard" and shard == "all" and known != set(parts["shard"]):
+        split = producer(artifact)[1] == "shard" and shard == "all" and not is_aside(artifact)
+        if split and known != set(parts["shard"]):
             raise UserError(
                 f"{artifact} has the shards {', '.join(sorted(known))}, the configuration says {config['shards']} of them "
                 "(config key shards): name with --configfile what the run was made with"

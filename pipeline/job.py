@@ -3,9 +3,9 @@
 import hashlib
 import heapq
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,11 +23,13 @@ from schemas.tables import CURVE, REJECTS, TABLES
 from sources.images import ImageError, read_image
 from store.blobs import Blobs
 from store.join import join_by_image
-from store.manifest import Output
+from store.manifest import Output, is_aside
 from store.parquet import TableWriter, read_rows, read_table
 from structures.errors import one_line
 from structures.progress import progress
 from training import processes
+
+_AT_THE_DISK = 16  # threads that wait for small files to be on it
 
 
 class Job:
@@ -91,9 +93,10 @@ class Job:
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict]:
         """The rows of an input table, in bounded memory; lists of numbers come as arrays.
 
-        A table split by image comes in the order of the image ids, whatever the number of its shards.
+        A table split by image comes in the order of the image ids, whatever the number of its shards; what a stage sets
+        aside, in the order in which it did.
         """
-        if TABLES[table].per != "shard":
+        if is_aside(table) or TABLES[table].per != "shard":
             return read_rows(self.paths(table), columns)
         if columns is not None and "image_id" not in columns:
             raise ValueError("a table split by image is read with its image_id")
@@ -225,6 +228,26 @@ class Job:
         with self._blobs.draft(Path(path).suffix) as draft:
             yield draft
             self._keep(draft, path)
+
+    @contextmanager
+    def many_files(self) -> Iterator[Callable[[str, bytes], None]]:
+        """A function that writes an output, of its path and its bytes, while the caller goes on: each waits for the disk, and
+        many wait as long as one. All are kept when the block ends well."""
+        waiting: deque[Future] = deque()
+
+        def write(path: str, content: bytes) -> None:
+            with self.file(path) as draft:
+                draft.write_bytes(content)
+
+        def save(path: str, content: bytes) -> None:
+            while len(waiting) >= 2 * _AT_THE_DISK:
+                waiting.popleft().result()
+            waiting.append(pool.submit(write, path, content))
+
+        with ThreadPoolExecutor(_AT_THE_DISK) as pool:
+            yield save
+            while waiting:
+                waiting.popleft().result()
 
     @contextmanager
     def writer(self, table: str, shard: str | None = None) -> Iterator[TableWriter]:

@@ -8,6 +8,7 @@ from pipeline.config import schema
 from pipeline.stage import Stage
 from schemas.tables import TABLES
 from store.fingerprint import ROOT
+from store.manifest import is_aside, producer
 
 
 @cache
@@ -33,7 +34,7 @@ def _fault(script: str, stage: Stage, declarations: dict[str, Stage]) -> str:
     unknown = [
         artifact
         for artifact in (*stage.artifacts, *stage.round_before)
-        if artifact not in TABLES and artifact not in declarations
+        if artifact not in TABLES and artifact not in declarations and not _is_aside_of(artifact, declarations)
     ]
     if unknown:
         return f"reads {', '.join(unknown)}; neither a table of schemas/tables.py nor a stage has that name"
@@ -43,6 +44,10 @@ def _fault(script: str, stage: Stage, declarations: dict[str, Stage]) -> str:
         written = ", ".join(stage.writes)
         return f"writes {written}; schemas/tables.py says that it writes {', '.join(sorted(tables)) or 'no table'}"
     return ""
+
+
+def _is_aside_of(artifact: str, declarations: dict[str, Stage]) -> bool:
+    return is_aside(artifact) and producer(artifact)[0] in declarations
 
 
 def summary(stage: str) -> str:

@@ -123,16 +123,28 @@ def _detector_rows(metrics: Metrics):
                     yield f"detector, {group} {word} AP50, {protocol}", "; ".join(cells), goal
 
 
-def costs(run: Path) -> list[tuple[str, str, str]]:
-    """(measure, value, goal) of time and memory, from Snakemake's benchmark files of the stages' last executions, those of
-    the run's earlier rounds as well. The stages that make the shipped weights again are no part of a run."""
+def _benchmarks(run: Path) -> pd.DataFrame:
+    """Snakemake's benchmark files of the stages' last executions, those of the run's earlier rounds as well, with the stage
+    of each. The stages that make the shipped weights again are no part of a run."""
     no_part = {name for name, stage in stages().items() if not stage.reads and name != "ingest"}
     runs = [run, *run.parent.glob(f"{run.name}.round*")]
     found = (file for one in runs for file in sorted((one / "benchmarks").glob("*/*.tsv")))
     files = [file for file in found if file.parent.name not in no_part]
-    if not files:
+    frames = [pd.read_csv(file, sep="\t", na_values=["-", "NA"]).assign(stage=file.parent.name) for file in files]
+    return pd.concat(frames) if frames else pd.DataFrame(columns=["stage", "s", "max_rss"])
+
+
+def stage_costs(run: Path) -> list[tuple[str, float, float]]:
+    """(stage, seconds of all its shards together, MiB of the largest process) of each stage's last execution."""
+    groups = _benchmarks(run).groupby("stage")
+    return [(name, round(float(of.s.sum()), 1), round(float(of.max_rss.fillna(0).max()), 1)) for name, of in groups]
+
+
+def costs(run: Path) -> list[tuple[str, str, str]]:
+    """(measure, value, goal) of time and memory of all stages' last executions."""
+    frame = _benchmarks(run)
+    if frame.empty:
         return []
-    frame = pd.concat([pd.read_csv(file, sep="\t", na_values=["-", "NA"]) for file in files])
     return [
         ("all stages' last executions, minutes", f"{frame.s.sum() / 60:.1f}", "at most 15"),
         ("memory of the largest process, GiB", f"{frame.max_rss.max() / 1024:.2f}", "at most 4"),

@@ -28,8 +28,8 @@ class Input:
 class Stage:
     """What a stage reads, writes and needs.
 
-    reads: tables, or checkpoints and files by the name of the stage that makes them; an Input where the configuration
-    decides. round_before: what it reads of the round before this one (key `rounds`), which is a run of its own; a stage of
+    reads: tables, or checkpoints and files by the name of the stage that makes them, or what a stage sets aside, if it does
+    (STAGE/_rejects, STAGE/_curve); an Input where the configuration decides. round_before: what it reads of the round before this one (key `rounds`), which is a run of its own; a stage of
     the first round has none of these. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of
     the configuration that it uses besides its own section ("optimizer", "training.workers"); records: sections that it
     writes into its checkpoint as they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every

@@ -228,6 +228,8 @@ class Workflow:
         for job in jobs:
             if "run" in job.wildcards.keys():
                 wanted[f"run-{job.wildcards.run}"] = f"the run {job.wildcards.run}"
+            elif job.rule.name == "overview":
+                wanted[f"run-{self.run}"] = f"the run {self.run}"
             elif job.rule.name == "toy":
                 wanted["toy-" + hashlib.sha256(self.config["root"].encode()).hexdigest()[:16]] = self.config["root"]
             elif job.rule.name == "tables":
@@ -298,6 +300,17 @@ class Workflow:
         root, toy = self.config["root"], self.config["toy"]
         sizes = f"--train {toy['train']} --val {toy['val']} --seed {toy['seed']}"
         return f"{_word(sys.executable)} -m sources.toy --out={_word(root)} {sizes} 2>&1 | tee {{log:q}}"
+
+    def overview(self, name: str) -> str:
+        """A file or folder of the run's main pictures and tables."""
+        return f"{self.data}/runs/{self.run}/overview/{name}"
+
+    def overview_params(self) -> dict:
+        return {"code": fingerprint("pipeline.overview")}
+
+    def overview_command(self) -> str:
+        """The command line that gathers the run's main pictures and tables."""
+        return f"{_word(sys.executable)} -m pipeline --data {_word(self.data)} overview --run {self.run} 2>&1 | tee {{log:q}}"
 
     def scores(self, wildcards) -> list[str]:
         """The scores of the variants that the tables show. Raises UserError where the configuration asks for none, or the

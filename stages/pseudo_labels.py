@@ -28,11 +28,12 @@ def run(job) -> None:
     for row in job.rows("round_masks" if job.has("round_masks") else "pseudo_masks"):
         if vocabulary.group(row["category"]) not in p.groups:
             continue
+        key = row["category"], row["instance"]
         if row["area"] < p.min_area:
-            job.reject(row["image_id"], "small_mask", f"{row['area']:.0f} pixels", row["category"], counted=False)
+            job.reject(row["image_id"], "small_mask", f"{row['area']:.0f} pixels", *key, counted=False)
         elif row["agreement"] < p.min_agreement:
             detail = f"agreement {row['agreement']:.2f}"
-            job.reject(row["image_id"], "low_agreement", detail, row["category"], counted=False)
+            job.reject(row["image_id"], "low_agreement", detail, *key, counted=False)
         else:
             masks.append(row)
     masks.sort(key=lambda row: (row["image_id"], row["category"], row["instance"]))

@@ -1,5 +1,5 @@
 """What code does, as one hash: of modules and all project modules that they import, without comments or layout; and which
-libraries they import.
+libraries they import. The pages that lie in a package's folder, for browsers, are code of it, letter by letter.
 
 Imports are read off the syntax tree. What is put together at run time is not in it: a module by a computed name, code in a
 text, a file that a module reads beside itself. tests/test_architecture.py refuses these, but for the modules that a parameter
@@ -15,17 +15,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = tuple(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
+_PAGES = (".css", ".html", ".js")
 _PARSER = (
     threading.Lock()
 )  # Python 3.11 counts the depth of its syntax trees once for all threads, and stumbles over it
 
 
 def _module_files(name: str) -> list[Path]:
-    """The files that importing a dotted name runs: the module and the packages above it."""
+    """The files that importing a dotted name runs: the module and the packages above it, with their pages."""
     parts = name.split(".")
     files = [ROOT.joinpath(*parts[:i], "__init__.py") for i in range(1, len(parts) + 1)]
     files.append(ROOT.joinpath(*parts).with_suffix(".py"))
-    return [file for file in files if file.is_file()]
+    files = [file for file in files if file.is_file()]
+    packages = [file.parent for file in files if file.name == "__init__.py"]
+    return files + [page for folder in packages for page in sorted(folder.iterdir()) if page.suffix in _PAGES]
 
 
 def _strip_docstrings(tree: ast.AST) -> None:
@@ -56,7 +59,9 @@ def _imports(tree: ast.AST, file: Path) -> set[str]:
 
 @cache
 def _parsed(file: Path) -> tuple[str, frozenset[str]]:
-    """A file's code as text without comments and docstrings, and the dotted names that it imports."""
+    """A file's code as text without comments and docstrings, and the dotted names that it imports; a page as it is."""
+    if file.suffix in _PAGES:
+        return file.read_text(encoding="utf-8"), frozenset()
     with _PARSER:
         tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     imports = _imports(tree, file)

@@ -13,6 +13,7 @@ from store.blobs import canonical_json
 from structures.errors import UserError
 
 _SEAL = "seal"
+ASIDES = ("/_rejects", "/_curve")  # of a stage: rows that it could not use, its training curve
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,17 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_aside(artifact: str) -> bool:
+    """Whether an artifact is what a stage sets aside, which it need not do: STAGE/_rejects, STAGE/_curve."""
+    return artifact.endswith(ASIDES)
+
+
 def producer(artifact: str) -> tuple[str, str]:
-    """The stage that makes an artifact (a table, or a file named after the stage), and "shard", "detector" or "run"."""
+    """The stage that makes an artifact (a table, a file named after the stage, or what a stage sets aside), and "shard",
+    "detector" or "run"."""
     table = TABLES.get(artifact)
+    if is_aside(artifact):
+        return artifact.split("/")[0], "shard"  # of a stage that runs once there is one manifest for all shards
     return (table.stage, table.per) if table else (artifact, "run")
 
 
@@ -161,7 +170,9 @@ class Run:
 
 def outputs_among(manifests: list[Manifest], artifact: str, shard: str) -> list[Output]:
     """The files of an artifact in manifests that a job of `shard` ("all" or a number) reads. Raises UserError where a
-    manifest has none."""
+    manifest has none that it must have."""
+    if is_aside(artifact):
+        return [out for manifest in manifests for out in manifest.outputs if out.path.startswith(f"{artifact}/")]
     wanted = [shard] if producer(artifact)[1] == "shard" and shard != "all" else None
     outputs = []
     for manifest in manifests:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests import preloaded  # noqa: E402 (they are found by the line above)
+from tests.browser.chromium import WHY_NOT  # noqa: E402
 from training.processes import LAUNCHED  # noqa: E402
 
 MINIATURE = {
@@ -205,6 +206,11 @@ def pytest_configure(config) -> None:
 def pytest_unconfigure(config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(Path(os.environ[preloaded.VARIABLE]).parent)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if WHY_NOT and "skipped" in terminalreporter.stats:
+        terminalreporter.write_line(f"the gallery's page was not tested in a browser: {WHY_NOT}")
 
 
 def pytest_addoption(parser) -> None:

@@ -128,6 +128,7 @@ def check_snakemake(words: list[str]) -> None:
     parser.add_argument("--set-resources", nargs="+")
     parser.add_argument("--cores")
     parser.add_argument("--profile")
+    parser.add_argument("--report", nargs="?")
     args = parser.parse_args(words)
     assert set(args.stages) <= stages().keys(), words
     rules = set(re.findall(r"^rule (\w+):", (ROOT / "Snakefile").read_text(encoding="utf-8"), re.M))

@@ -32,6 +32,14 @@ def test_images_without_novel_objects_count_in_generalized_and_not_in_constraine
     assert values["generalized", "segm", "novel", "AP50"] == pytest.approx(50, abs=0.5)
 
 
+def test_each_category_has_its_own_precision_when_all_compete():
+    truth = [square("1", "cat", 2, 2), square("2", "car", 20, 20)]
+    values = scores(truth, all=[square("1", "cat", 2, 2, score=0.5)], novel=[], base=[])
+    assert values["generalized_novel", "segm", "cat", "AP50"] == values["generalized", "segm", "novel", "AP50"]
+    assert values["generalized_base", "segm", "car", "AP50"] == 0
+    assert {key[3] for key in values if key[2] in ("cat", "car")} == {"AP50"}
+
+
 def test_a_base_detection_on_a_novel_image_counts_against_base_in_generalized():
     truth = [square("1", "cat", 2, 2), square("2", "car", 20, 20)]
     right = square("2", "car", 20, 20, score=0.5)

@@ -40,6 +40,19 @@ def test_equal_checkpoints_are_equal_bytes_and_say_how_names_become_vectors(job_
     assert settings["text_embedder"]["model"] == "bert" and settings["q"] == 1 and len(tensors) == 2
 
 
+def test_many_files_are_kept_whatever_their_order_and_a_fault_in_one_is_told(job_of, tmp_path):
+    job = job_of("report")
+    with job.many_files() as save:
+        for i in range(100):
+            save(f"report/{i}.txt", str(i % 10).encode())
+    assert sorted(int(output.shard) for output in job.outputs) == list(range(100))
+    assert len({output.digest for output in job.outputs}) == 10
+    for output in job.outputs:
+        assert Blobs(tmp_path).path(output.digest, ".txt").read_text() == str(int(output.shard) % 10)
+    with pytest.raises(TypeError), job.many_files() as save:
+        save("report/x.txt", "no bytes")
+
+
 @pytest.mark.parametrize("in_processes", [False, True])
 def test_pictures_come_in_order_and_unreadable_ones_are_rejects(job_of, tmp_path, in_processes):
     for i in range(12):

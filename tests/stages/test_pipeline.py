@@ -84,6 +84,31 @@ def test_contact_sheets_are_pictures(miniature):
     assert all(sheet.read_bytes().startswith(b"\x89PNG") for sheet in sheets)
 
 
+def test_the_overview_holds_the_main_pictures_and_tables(miniature):
+    folder = miniature.run / "overview"
+    assert [sheet.name for sheet in sorted((folder / "pictures").glob("*.png"))] == [
+        "noise.png",
+        "train_00.png",
+        "train_01.png",
+        "val.png",
+    ]
+    labels = pd.read_csv(folder / "labels.csv")
+    assert labels.labels.sum() == sum(
+        len(pd.read_parquet(miniature.run / name)) for name in ("pseudo_masks", "teacher_masks")
+    )
+    costs = pd.read_csv(folder / "costs.csv").set_index("stage")
+    assert costs.seconds["segment"] > 0 and "gallery" in costs.index
+    assert len(pd.read_csv(folder / "scores.csv")) > 10
+    assert (folder / "costs.js").read_text().startswith('gallery.take("../overview/costs", "[[')
+
+
+def test_snakemake_makes_a_page_of_them(miniature):
+    miniature.snakemake("--report", "page.html")
+    page = (miniature.folder / "page.html").read_text()
+    for name in ("train_00.png", "val.png", "scores.csv", "labels.csv", "costs.csv"):
+        assert name in page, name
+
+
 def test_nothing_is_done_twice(miniature):
     assert "Nothing to be done" in miniature.snakemake()
 
@@ -93,7 +118,7 @@ def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(miniature):
     planned = {line.split()[-1].rstrip(":") for line in plan.splitlines() if line.startswith(("rule ", "localrule "))}
     dependent = {"select_boxes", "segment", "pseudo_labels", "train_detector", "finetune_detector", "detect"}
     dependent |= {"student_labels", "train_student", "label_noise"}  # the student learns from both systems' labels
-    assert planned == dependent | {"gradcam", "evaluate_labels", "evaluate", "report", "all"}
+    assert planned == dependent | {"gradcam", "evaluate_labels", "evaluate", "report", "gallery", "overview", "all"}
 
 
 def test_parameters_of_methods_not_chosen_and_neutral_ones_rerun_nothing(miniature):

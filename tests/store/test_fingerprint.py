@@ -42,6 +42,14 @@ def test_a_changed_line_of_a_model_counts_for_those_that_import_it_alone(copied_
     assert {stage for stage in before if before[stage] != after[stage]} == {"train_wspn", "propose"}
 
 
+def test_a_page_counts_for_those_that_import_its_package_alone(copied_project):
+    before = {stage: fresh_print(f"stages.{stage}") for stage in ("gallery", "report", "evaluate")}
+    file = copied_project / "evaluation" / "gallery" / "page" / "style.css"
+    file.write_text(file.read_text() + "/* another */\n")
+    after = {stage: fresh_print(f"stages.{stage}") for stage in before}
+    assert {stage for stage in before if before[stage] != after[stage]} == {"gallery"}
+
+
 def test_several_modules_share_one_print_that_each_of_them_changes(copied_project):
     def prints():
         fp._parsed.cache_clear()

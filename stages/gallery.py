@@ -1,0 +1,208 @@
+"""Write the gallery: a page that opens from disk and shows every label with the steps that made it, what was rejected and
+why, and what each detector finds."""
+
+from collections.abc import Iterator
+
+from pipeline.conditions import (
+    estimates_noise,
+    is_scored,
+    trains,
+    uses_ovis_labels,
+    uses_ovis_labels_of_later_round,
+    uses_teacher,
+    uses_xpm_labels,
+)
+from pipeline.stage import Input, Stage
+
+REJECTS = {  # of a stage: whose labels they would have become
+    "ingest": "data",
+    "nouns": "data",
+    "gradcam": "ovis",
+    "selective_search": "ovis",
+    "propose": "ovis",
+    "select_boxes": "ovis",
+    "segment": "ovis",
+    "relabel": "round",
+    "pseudo_labels": "ovis",
+    "teacher_labels": "xpm",
+    "student_labels": "xpm",
+    "label_noise": "xpm",
+}
+CURVES = {
+    "train_wspn": lambda config: uses_ovis_labels(config) and config["propose"]["by"] == "wspn",
+    "train_detector": trains("train_detector"),
+    "finetune_detector": trains("finetune_detector"),
+    "pretrain_captions": lambda config: uses_teacher(config) and config["pretrain_captions"]["steps"] > 0,
+    "train_teacher": uses_teacher,
+    "train_student": trains("train_student"),
+}
+WHEN = {
+    "ovis": uses_ovis_labels,
+    "round": uses_ovis_labels_of_later_round,
+    "xpm": uses_xpm_labels,
+    "data": lambda config: True,
+} | {"student_labels": trains("train_student"), "label_noise": estimates_noise}
+
+STAGE = Stage(
+    name="gallery",
+    reads=(
+        "images",
+        "categories",
+        "nouns",
+        "annotations",
+        "judged",
+        Input("gradcam", when=uses_ovis_labels),
+        Input("wspn_proposals", when=uses_ovis_labels),
+        Input("pseudo_masks", when=uses_ovis_labels),
+        Input("round_masks", when=uses_ovis_labels_of_later_round),
+        Input("teacher_masks", when=uses_xpm_labels),
+        Input("student_labels", when=trains("train_student")),
+        Input("label_noise", when=estimates_noise),
+        "detections",
+        Input("metrics", when=is_scored),
+        *(Input(f"{stage}/_rejects", when=WHEN.get(stage, WHEN[source])) for stage, source in REJECTS.items()),
+        *(Input(f"{stage}/_curve", when=when) for stage, when in CURVES.items()),
+    ),
+    writes=("gallery",),
+    mem_mb=8000,
+    runtime=240,
+)
+LABELS = {"pseudo_masks": "ovis", "round_masks": "round", "teacher_masks": "xpm"}  # table: source
+
+
+def run(job) -> None:
+    with job.many_files() as save_output:
+        _write(job, lambda path, content: save_output(f"gallery/{path}", content))
+
+
+def _write(job, save) -> None:
+    """Write the gallery. save: takes a path in its folder and the bytes that belong there."""
+    import pyarrow as pa
+
+    from evaluation.gallery import summary
+    from evaluation.gallery.index import Index
+    from evaluation.gallery.page import page_files
+    from evaluation.gallery.scripts import script
+    from schemas.tables import TABLES
+    from sources.vocabulary import read_vocabulary
+
+    vocabulary = read_vocabulary(job.paths("categories")[0])
+    index = Index(save, {name: vocabulary.group(name) for name in vocabulary.names})
+    kept = [job.table(f"{stage}/_rejects") for stage in REJECTS if _has_any(job, f"{stage}/_rejects")]
+    rejects = (
+        pa.concat_tables(kept).sort_by([(name, "ascending") for name in ("image_id", "stage", "key")]) if kept else None
+    )
+    _add_labels(job, index, save, rejects)
+    _add_detections(job, index, save)
+    if rejects is not None:
+        _add_rejects_without_picture(job, index, rejects)
+    tables = [*LABELS, "gradcam", "student_labels", "label_noise", "detections"]
+    content = {
+        "curves": {
+            stage: summary.curve(job.rows(f"{stage}/_curve")) for stage in CURVES if _has_any(job, f"{stage}/_curve")
+        },
+        "ap": summary.average_precisions(job.rows("metrics")) if job.has("metrics") else [],
+        "rejects": summary.reject_counts(kept),
+        "notes": summary.column_notes({name: TABLES[name].schema for name in tables if job.has(name)}),
+    }
+    save("summary.js", script("summary", index.finish() | content))
+    for name, page in page_files().items():
+        save(name, page)
+
+
+def _has_any(job, aside: str) -> bool:
+    """Whether a stage of this run set something aside."""
+    return job.has(aside) and bool(job.paths(aside))
+
+
+def _add_labels(job, index, save, rejects) -> None:
+    """A row for every label of the training images, and for every reject that became none, with what was made on the way."""
+    from evaluation.gallery.labels import image_of_labels, rows_of_image
+    from models.grounding.maps import activation_maps
+    from store.join import join_by_image
+
+    names = ("nouns", "gradcam", "wspn_proposals", *LABELS, "student_labels", "label_noise", "annotations", "judged")
+    wanted = {"student_labels": ["image_id", "category", "instance", "source", "agreement", "weight", "corruption"]}
+    streams = {name: job.rows(name, wanted.get(name)) for name in names if job.has(name)}
+    streams["rejects"] = (
+        iter(()) if rejects is None else (row for part in rejects.to_batches(256) for row in part.to_pylist())
+    )
+    current = "round" if job.has("round_masks") else "ovis"
+
+    def items() -> Iterator[tuple]:
+        for _, ([image], *tables) in join_by_image(job.images("train"), *streams.values()):
+            rows = dict(zip(streams, tables))
+            if rows["rejects"] or any(rows.get(table) for table in LABELS):
+                yield image, rows
+
+    for image, rows, (small, jpeg) in _small_pictures(job, items(), "labels", job.count_split("train")):
+        for row in rows.get("gradcam", []):
+            row["maps"] = activation_maps(row)
+        content = image_of_labels(index, image, rows, small, _picture_path(index))
+        save(content["file"], jpeg)
+        index.add(content, rows_of_image(index, rows, small, sources=LABELS, rejected=REJECTS, current=current))
+
+
+def _add_detections(job, index, save) -> None:
+    """A row for everything that a detector finds in a validation image and is sure of."""
+    from heapq import nlargest
+
+    from evaluation.gallery.labels import image_of_detections, rows_of_detections
+    from store.join import join_by_image
+    from store.parquet import read_rows
+
+    p = job.params
+
+    def found(path) -> Iterator[dict]:
+        rows = read_rows([path], None, 64)
+        return (row for row in rows if row["vocabulary"] == "all" and row["score"] >= p.min_score)
+
+    detectors = job.parts("detections")
+    streams = [job.rows("annotations"), job.rows("judged"), *(found(path) for path in job.paths("detections"))]
+
+    def items() -> Iterator[tuple]:
+        for _, ([image], truth, judged, *of_detectors) in join_by_image(job.images("val"), *streams):
+            best = [nlargest(p.most_detections, rows, key=lambda row: row["score"]) for rows in of_detectors]
+            if any(best):
+                yield image, truth, judged, dict(zip(detectors, best))
+
+    for image, truth, judged, detections, (small, jpeg) in _small_pictures(
+        job, items(), "detections", job.count_split("val")
+    ):
+        content = image_of_detections(index, image, truth, detections, small, _picture_path(index))
+        save(content["file"], jpeg)
+        index.add(content, rows_of_detections(index, truth, judged, detections, small))
+
+
+def _add_rejects_without_picture(job, index, rejects) -> None:
+    """A row for every reject of a picture that the run does not have."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from evaluation.gallery.labels import reject_row
+
+    known = pa.chunked_array([job.table("images", ["image_id"])["image_id"].combine_chunks()])
+    for part in rejects.filter(pc.invert(pc.is_in(rejects["image_id"], known))).to_batches(256):
+        for reject in part.to_pylist():
+            image = {"id": reject["image_id"], "path": "", "file": "", "captions": []}
+            index.add(image, [reject_row(index, reject, REJECTS, [])])
+
+
+def _small_pictures(job, items: Iterator[tuple], description: str, total: int) -> Iterator[tuple]:
+    """(image, …, (evaluation.gallery.pictures.Small, JPEG bytes)) for every item (image, …) whose picture can be read."""
+    from evaluation.gallery.pictures import Small
+
+    def shrunk(picture, *_):
+        small = Small(*picture.shape[:2], side=job.params.side)
+        return small, small.jpeg(picture)
+
+    return job.pictures(items, shrunk, description=description, total=total)
+
+
+def _picture_path(index) -> str:
+    """Where the next image's picture lies, a thousand in a folder."""
+    return f"pictures/{index.images // 1000:03d}/{index.images:06d}.jpg"
+
+
+if __name__ == "__main__":
+    STAGE.main(run)
