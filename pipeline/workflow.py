@@ -247,12 +247,13 @@ class Workflow:
 
     # What the whole run asks for
 
-    def goals(self, *names: str, scores: str) -> list[str]:
-        """What `all` asks for: the stages of the names, and the one of the scores, of earlier rounds as well, where there
-        is ground truth."""
+    def goals(self, *names: str, scores: str, exports: str) -> list[str]:
+        """What `all` asks for: the stages of the names, the one of the scores, of earlier rounds as well, where there is
+        ground truth, and the one of the exports, where formats are named."""
         runs = [self.run, *(before["run"] for before in rounds_before(self.config))]
         measured = [manifest for run in runs for manifest in self._of_run(run, scores)]
-        return self.of_this_run(*names) + measured * has_ground_truth(self.config)
+        exported = self.of_this_run(exports) * bool(self.config[exports]["formats"])
+        return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
 
     def check_files(self, names: set[str]) -> None:
         """Look for every file that the stages need, and say once that scores are left out where they must be.
