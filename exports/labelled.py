@@ -7,6 +7,10 @@ from pathlib import Path
 _LARGEST = 2**31  # of an image's number, for readers that keep 32 bits
 
 
+def _no_pictures(image: dict) -> bytes:
+    raise ValueError("these labels come without their pictures")
+
+
 @dataclass(frozen=True)
 class Category:
     """A name, what stands as COCO's supercategory (here: its group), and other words for it."""
@@ -31,7 +35,7 @@ class Labelled:
     name: str
     categories: tuple[Category, ...]
     entries: Callable[[], Iterable[tuple[dict, list[dict]]]]
-    content: Callable[[dict], bytes]
+    content: Callable[[dict], bytes] = _no_pictures
     left_out: Callable[[dict, dict, str], None] = lambda image, label, reason: None
     description: str = "pseudo-labels: made without any drawn mask"
 
