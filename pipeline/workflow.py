@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
+from pipeline.conditions import reviewed, uses_ovis_labels
 from pipeline.config import checked, has_ground_truth
 from pipeline.config_file import read_yaml
 from pipeline.environment import environment
@@ -260,6 +261,11 @@ class Workflow:
 
         Raises UserError listing all that is missing.
         """
+        if reviewed(self.config) and not uses_ovis_labels(self.config):
+            raise UserError(
+                "review.decisions is set, but no detector of this run learns from Mask-free OVIS's labels, which are those "
+                "that people review: leave it empty, or change detectors or student_labels.labels"
+            )
         needed = [stage for name, stage in stages().items() if name in names]
         missing = missing_files(needed, self.config)
         if missing:

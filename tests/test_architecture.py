@@ -41,7 +41,7 @@ KNOW_THEIR_PLACE = {
     "pipeline/workflow.py",
     "store/fingerprint.py",
 }
-FOR_THE_SNAKEFILE = ("pipeline.workflow", "pipeline.paper_tables", "pipeline.scores")
+FOR_THE_SNAKEFILE = ("pipeline.workflow", "pipeline.paper_tables", "pipeline.scores", "pipeline.hand_out")
 TRUTH = {
     "ingest",
     "evaluate_labels",
