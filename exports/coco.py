@@ -71,6 +71,7 @@ def _rle(segmentation: dict) -> dict:
 
 def _polygons(segmentation: dict) -> list[list[float]] | dict:
     try:
-        return [corners.ravel().tolist() for corners in edge_polygons(decode(segmentation))]
+        polygons = [corners.ravel().tolist() for corners in edge_polygons(decode(segmentation))]
     except ValueError:  # too many holes
-        return _rle(segmentation)
+        polygons = []
+    return polygons or _rle(segmentation)  # of a mask without a pixel, too

@@ -35,6 +35,9 @@ def write(folder: Path, data: Labelled, *, pictures: bool, min_iou: float) -> No
             lines = []
             for label in labels:
                 mask = decode(label["segmentation"])
+                if not mask.any():
+                    data.left_out(image, label, "its mask has no pixel")
+                    continue
                 polygon = centre_polygon(mask)
                 iou = filled_iou(polygon, mask)
                 written = iou >= min_iou or mask.sum() <= _LARGE
