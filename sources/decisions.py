@@ -17,7 +17,7 @@ from sources.part import SourceError
 from sources.tables import read_table
 from structures.brush import decode_brush
 from structures.json_texts import parse_json
-from structures.masks import encode, read_segmentation
+from structures.masks import decode, encode, read_segmentation
 
 ACTIONS = ("keep", "drop", "category", "mask", "box")
 _NEEDS = {"category": "new_category", "mask": "segmentation", "box": "box"}
@@ -34,7 +34,7 @@ class Decision:
     them is not empty, or, of what was drawn, image_id is not.
     action: keep, drop, category, box, mask, add; seen: it came back with this category and outline, which may be what they
     were.
-    segmentation: polygons or RLE as COCO has them, of a picture of size (height, width) where the file says so.
+    segmentation: polygons or RLE as COCO has them; box: xyxy in pixels.
     """
 
     where: str
@@ -220,8 +220,6 @@ def _outline(regions: list[dict]) -> tuple[str, dict]:
 
 
 def _mask(kind: str, value: dict, height: int, width: int):
-    from structures.masks import decode
-
     if kind == _BRUSH:
         return decode_brush(value.get("rle"), height, width)
     points = value.get("points")

@@ -1,6 +1,7 @@
 """COCO JSON, read by pycocotools, torchvision, supervision, and by the rules of FiftyOne's and Ultralytics' converters."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from torchvision.datasets import CocoDetection
 
 from exports.coco import write, write_instances
 from sources.coco import read_coco
+from structures.masks import encode
 from tests.exports.scenes import HEIGHT, NAMES, WIDTH, labelled, lay_out, masks_of
 
 both = pytest.mark.parametrize("segmentation", ["rle", "polygons"])
@@ -75,8 +77,6 @@ def test_our_own_reader_finds_nothing_wrong(tmp_path):
 def test_a_mask_of_too_many_holes_stays_rle(tmp_path):
     data = labelled()
     [(image, [label, *_]), *_] = data.entries()
-    from structures.masks import encode
-
     mask = np.ones((HEIGHT, WIDTH), bool)
     mask[1:-1:3, 1:-1:3] = False
     many = label | {"segmentation": encode(mask)}
@@ -95,8 +95,6 @@ def test_no_label_at_all_is_a_whole_file(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_data_set(tmp_path):
-    import tracemalloc
-
     data = labelled()
     [(image, labels), *_] = data.entries()
 

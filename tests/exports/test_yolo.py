@@ -9,6 +9,8 @@ import yaml
 
 from exports.writers import write_format
 from exports.yolo import write
+from structures.masks import encode
+from structures.polygons import centre_polygon
 from tests.exports.scenes import HEIGHT, MASKS, NAMES, WIDTH, labelled, masks_of
 
 
@@ -49,8 +51,6 @@ def test_at_a_trainers_size_the_polygons_still_hold_the_masks(tmp_path):
 
 
 def test_a_large_mask_that_is_no_polygon_is_left_out_and_told(tmp_path):
-    from structures.masks import encode
-
     data, told = labelled(), []
     [(image, [label, *_]), *_] = data.entries()
     mask = np.zeros((HEIGHT, WIDTH), bool)
@@ -66,8 +66,6 @@ def test_a_large_mask_that_is_no_polygon_is_left_out_and_told(tmp_path):
 
 
 def test_random_masks_of_one_part_are_exact_whatever_their_holes(tmp_path):
-    from structures.polygons import centre_polygon
-
     rng = np.random.default_rng(5)
     for _ in range(30):
         noise = cv2.GaussianBlur(rng.random((HEIGHT, WIDTH)).astype(np.float32), (0, 0), 2.5)

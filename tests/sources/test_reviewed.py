@@ -103,23 +103,20 @@ def test_a_label_that_changes_its_category_takes_a_number_that_is_free(tmp_path)
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("a.png,cat,7,drop,,,,,\n", "line 2: there is no label 'cat' 7 of image 'a.png'"),
-        ("z.png,cat,0,keep,,,,,\n", "line 2: there is no label 'cat' 0 of image 'z.png'"),
-        ("a.png,cat,0,keep,,,,,\na.png,cat,0,drop,,,,,\n", "line 3: a second decision about the label of line 2"),
-        ("a.png,cat,0,category,dragon,,,,\n", "line 2: 'dragon' is no category of this run"),
-        ("a.png,cat,0,keep,,,,,00112233\n", "line 2: the label was made anew since, or is another run's"),
-        ('a.png,cat,0,box,,,"[0, 0, 90, 9]",,\n', "line 2: the box [0.0, 0.0, 90.0, 9.0] is none of a picture"),
-        ('a.png,cat,0,box,,,"[30, 22, 39, 29]",,\n', "line 2: nothing of the mask lies inside the box"),
-        ('a.png,cat,0,mask,,"[[1, 1, 2, 1]]",,,\n', "line 2: no polygon of three points"),
+        ("a.png,cat,7,drop,,,,,\n", "line 3: there is no label 'cat' 7 of image 'a.png'"),
+        ("z.png,cat,0,keep,,,,,\n", "line 3: there is no label 'cat' 0 of image 'z.png'"),
+        ("a.png,cat,0,keep,,,,,\na.png,cat,0,drop,,,,,\n", "line 4: a second decision about the label of line 3"),
+        ("a.png,cat,0,category,dragon,,,,\n", "line 3: 'dragon' is no category of this run"),
+        ("a.png,cat,0,keep,,,,,00112233\n", "line 3: the label was made anew since, or is another run's"),
+        ('a.png,cat,0,box,,,"[0, 0, 90, 9]",,\n', "line 3: the box [0.0, 0.0, 90.0, 9.0] is none of a picture"),
+        ('a.png,cat,0,box,,,"[30, 22, 39, 29]",,\n', "line 3: nothing of the mask lies inside the box"),
+        ('a.png,cat,0,mask,,"[[1, 1, 2, 1]]",,,\n', "line 3: no polygon of three points"),
     ],
 )
 def test_a_decision_that_does_not_fit_names_its_row_and_nothing_is_applied(tmp_path, text, what):
     with pytest.raises(UserError) as error:
-        laid_over(
-            table(tmp_path, "c.png,cup,0,drop,,,,,\n".replace("c.png,cup,0", "a.png,cat,1") + text.replace("line", ""))
-        )
-    expected = what.replace("line 3", "line 4").replace("line 2", "line 3")
-    assert expected in str(error.value) and "none was applied" in str(error.value)
+        laid_over(table(tmp_path, "a.png,cat,1,drop,,,,,\n" + text))
+    assert what in str(error.value) and "none was applied" in str(error.value)
 
 
 def test_a_mask_of_another_size_is_told(tmp_path):

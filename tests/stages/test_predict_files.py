@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -76,8 +77,6 @@ def test_a_videos_frames_are_pictures_every_so_many(ask, capsys):
     files = sorted(Path("predictions/yolo/images").iterdir())
     assert [round(float(np.array(Image.open(file)).mean()), -1) for file in files] == [0, 100, 200]
     assert [file.read_text().split()[0] for file in sorted(Path("predictions/yolo/labels").iterdir())] == ["1"] * 3
-    import pyarrow.parquet as pq
-
     [table] = [pq.read_table(file) for file in Path("predictions/huggingface/data").iterdir()]
     first = table["image"][0].as_py()
     assert first["path"] == "clip.avi/000000.png" and Image.open(io.BytesIO(first["bytes"])).size == (64, 48)
