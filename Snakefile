@@ -28,7 +28,8 @@ PSEUDO_LABELS = {
     "select_boxes": "ingest nouns gradcam propose",
     "segment": "ingest gradcam select_boxes",
     "relabel": "ingest nouns gradcam propose embed_text train_detector<",
-    "pseudo_labels": "ingest categories segment? relabel?",
+    "review": "ingest categories segment? relabel?",
+    "pseudo_labels": "ingest categories segment? relabel? review?",
 }
 DETECTOR = {
     "train_detector": "ingest embed_text pseudo_labels",
@@ -38,7 +39,7 @@ XPM = {
     "pretrain_captions": "ingest nouns? embed_text?",
     "train_teacher": "ingest embed_text pretrain_captions?",
     "teacher_labels": "ingest nouns embed_text train_teacher",
-    "student_labels": "ingest embed_text segment? relabel? teacher_labels?",
+    "student_labels": "ingest embed_text segment? relabel? review? teacher_labels?",
     "train_student": "ingest embed_text train_teacher student_labels",
     "label_noise": "ingest embed_text student_labels train_student",
 }
@@ -47,6 +48,7 @@ WHAT_CAME_OUT = {
     "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel?",
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
     "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
+    "export": "ingest categories nouns pseudo_labels? student_labels?",
     "gallery": "ingest categories nouns gradcam? selective_search? propose? select_boxes? segment? relabel? pseudo_labels? "
     "train_wspn? train_detector? finetune_detector? pretrain_captions? train_teacher? teacher_labels? student_labels? "
     "train_student? label_noise? detect evaluate?",
@@ -76,9 +78,9 @@ localrules:
 
 
 rule all:
-    """The gallery and the sheets of a run, and its scores where there is ground truth."""
+    """The gallery and the sheets of a run, its scores where there is ground truth, its labels in the formats that are asked for."""
     input:
-        FLOW.goals("report", "gallery", scores="evaluate"),
+        FLOW.goals("report", "gallery", scores="evaluate", exports="export"),
         FLOW.overview("scores.csv"),
 
 

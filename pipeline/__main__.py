@@ -1,12 +1,14 @@
-"""python -m pipeline: the scores of a run, its main pictures and tables, and the papers' tables from its variants'
-scores."""
+"""python -m pipeline: the scores of a run, its main pictures and tables, the papers' tables from those of its variants, its
+labels for other tools."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from exports.writers import formats
 from pipeline import overview, paper_tables, scores
-from pipeline.config import check_run_name
+from pipeline.config import check_run_name, checked, load
+from pipeline.hand_out import hand_out
 from structures.errors import UserError
 
 
@@ -27,8 +29,25 @@ def main() -> None:
     fill.add_argument("--run", default="toy", help="default %(default)s")
     fill.add_argument("--layout", type=Path, default=Path("config/tables.yaml"), help="default %(default)s")
     fill.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")
+    meaning = "the labels of a run in another tool's format, in a folder of its own"
+    give = commands.add_parser("export", help=meaning, description=meaning)
+    give.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(formats()))
+    give.add_argument("--worst", type=int, default=0, help="the pictures of so many labels of least confidence alone")
+    give.add_argument("--out", type=Path, help="a new folder (default: RUN-FORMAT)")
+    give.add_argument("--no-pictures", action="store_true", help="name the pictures where they lie, copy none")
+    give.add_argument("--run", help="default: the configuration's")
+    give.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config/config.yaml")],
+        help="the run's (default %(default)s)",
+    )
     args = parser.parse_args()
     try:
+        if args.command == "export":
+            export(args)
+            return
         check_run_name(args.run, "--run")
         if args.command == "scores":
             scores.show(args.data / "runs" / args.run)
@@ -39,6 +58,24 @@ def main() -> None:
             paper_tables.show(args.data, args.run, args.layout, variants)
     except UserError as error:
         sys.exit(str(error))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Do what `export` asks for. Raises UserError."""
+    config = checked(load(*args.configfile))
+    run = args.run or config["run"]
+    check_run_name(run, "--run")
+    if args.worst < 0:
+        raise UserError(f"--worst {args.worst}: at least 0")
+    out = args.out or Path(f"{run}-{args.to}")
+    done = hand_out(config, args.data / "runs" / run, args.to, out, worst=args.worst, pictures=not args.no_pictures)
+    print(done)
+    if args.to == "cvat":
+        print(
+            f"what CVAT exports comes back by review: {{decisions: FILE, handed_out: {out / 'instances_default.json'}}}"
+        )
+    elif args.to == "label_studio":
+        print("what Label Studio exports (JSON) comes back by review: {decisions: FILE}")
 
 
 if __name__ == "__main__":

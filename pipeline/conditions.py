@@ -50,6 +50,21 @@ def later_round(config: dict) -> bool:
     return config["rounds"] > 1
 
 
+def reviewed(config: dict) -> bool:
+    """Whether decisions of people are laid over the labels."""
+    return bool(config["review"]["decisions"])
+
+
+def first_round_alone(config: dict) -> bool:
+    """first_round, where nobody decided about the labels."""
+    return first_round(config) and not reviewed(config)
+
+
+def later_round_alone(config: dict) -> bool:
+    """later_round, where nobody decided about the labels."""
+    return later_round(config) and not reviewed(config)
+
+
 def compares_proposals(config: dict) -> bool:
     """Whether the run measures who proposes boxes on validation images."""
     return bool(config["evaluate_proposals"]["generators"])

@@ -27,6 +27,7 @@ DISTRIBUTIONS = {
     "pycocotools": ("pycocotools",),
     "safetensors": ("safetensors",),
     "selectivesearch": ("selectivesearch", "scikit-image"),
+    "yaml": ("PyYAML",),
     "torch": ("torch",),
     "torchvision": ("torchvision",),
     "transformers": ("transformers", "tokenizers"),

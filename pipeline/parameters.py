@@ -3,7 +3,7 @@
 Keywords of the schema say what a parameter is besides its type: `file`, it names a file, whose content and not name
 counts (`below: root`, inside the data set's folder); `module`, it names a file of that room; `neutral`, it changes no
 result; of a method's sub-section `random`, the method draws random numbers. An object named as a value of its
-neighbour's enum is that value's sub-section: {method: grabcut, grabcut: {…}, network: {…}}.
+neighbour's enum is that value's sub-section: {method: grabcut, grabcut: {…}, network: {…}}; of a list of such values, too.
 """
 
 import hashlib
@@ -35,14 +35,19 @@ def chosen(section: dict, rules: dict) -> dict:
     choices = {
         value: name
         for name, rule in properties.items()
-        for value in rule.get("enum", ())
+        for value in rule.get("enum", rule.get("items", {}).get("enum", ()))
         if properties.get(value, {}).get("type") == "object"
     }
     return {
         name: chosen(value, properties.get(name, {})) if isinstance(value, dict) else value
         for name, value in section.items()
-        if name not in choices or section.get(choices[name]) == name
+        if name not in choices or name in _as_list(section.get(choices[name]))
     }
+
+
+def _as_list(value: Any) -> list:
+    """A choice, or each of several."""
+    return value if isinstance(value, list) else [value]
 
 
 def sections(stage: Stage, config: dict) -> dict[str, Any]:
@@ -114,9 +119,10 @@ TELLS = ("pipeline.arguments", "pipeline.logs", "structures.progress")  # what p
 def code_modules(stage: Stage, config: dict) -> list[str]:
     """A stage's script, and the modules that its parameters choose by name."""
     chosen_modules = {
-        f"{parameter.rules['module']}.{parameter.value}"
+        f"{parameter.rules['module']}.{name}"
         for parameter in parameters(stage, config)
         if "module" in parameter.rules and parameter.value
+        for name in _as_list(parameter.value)
     }
     return [f"stages.{stage.name}", *sorted(chosen_modules)]
 

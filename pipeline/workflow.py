@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
+from pipeline.conditions import reviewed, uses_ovis_labels
 from pipeline.config import checked, has_ground_truth
 from pipeline.config_file import read_yaml
 from pipeline.environment import environment
@@ -249,18 +250,24 @@ class Workflow:
 
     # What the whole run asks for
 
-    def goals(self, *names: str, scores: str) -> list[str]:
-        """What `all` asks for: the stages of the names, and the one of the scores, of earlier rounds as well, where there
-        is ground truth."""
+    def goals(self, *names: str, scores: str, exports: str) -> list[str]:
+        """What `all` asks for: the stages of the names, the one of the scores, of earlier rounds as well, where there is
+        ground truth, and the one of the exports, where formats are named."""
         runs = [self.run, *(before["run"] for before in rounds_before(self.config))]
         measured = [manifest for run in runs for manifest in self._of_run(run, scores)]
-        return self.of_this_run(*names) + measured * has_ground_truth(self.config)
+        exported = self.of_this_run(exports) * bool(self.config[exports]["formats"])
+        return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
 
     def check_files(self, names: set[str]) -> None:
         """Look for every file that the stages need, and say once that scores are left out where they must be.
 
         Raises UserError listing all that is missing.
         """
+        if reviewed(self.config) and not uses_ovis_labels(self.config):
+            raise UserError(
+                "review.decisions is set, but no detector of this run learns from Mask-free OVIS's labels, which are those "
+                "that people review: leave it empty, or change detectors or student_labels.labels"
+            )
         needed = [stage for name, stage in stages().items() if name in names]
         missing = missing_files(needed, self.config)
         if missing:

@@ -48,6 +48,11 @@ _PSEUDO_BOX = (
     ("rank", pa.int32(), "place of the box among the image's proposals, 0 the most confident"),
     ("coverage", pa.float32(), "share of the whole activation that lies inside, 0 to 1"),
 )
+_DECIDED_BY = (
+    "decided_by",
+    pa.string(),
+    "the person who looked at the label, as the decisions name them; empty: nobody",
+)
 _METRICS = (
     (
         "protocol",
@@ -185,6 +190,44 @@ TABLES: dict[str, Table] = {
             ("area", pa.float64(), "pixels of the mask"),
             ("agreement", pa.float32(), "mean activation inside the mask less outside it, within the box, -1 to 1"),
         ),
+    ),
+    "reviewed_masks": Table(
+        "review",
+        ("image_id", "category", "instance"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "as it was before anybody looked; one that was drawn anew counts on"),
+            ("box", _BOX_XYXY, "xyxy, pixels of the image"),
+            ("score", pa.float32(), "as in pseudo_masks or round_masks; 0 of what a person drew"),
+            ("rank", pa.int32(), "as in pseudo_masks or round_masks; -1 of what a person drew"),
+            ("coverage", pa.float32(), "as in pseudo_masks or round_masks; 0 of what a person drew"),
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels of the mask"),
+            ("agreement", pa.float32(), "as in pseudo_masks or round_masks: of the mask before it was corrected"),
+            ("decision", pa.string(), "keep, category, mask, box or add; empty where nobody decided"),
+            _DECIDED_BY,
+        ),
+        per="run",
+    ),
+    "kept_labels": Table(
+        "pseudo_labels",
+        ("image_id", "category", "instance"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "as in pseudo_masks, round_masks or reviewed_masks"),
+            ("bbox", _BOX_XYWH, "xywh, pixels: of the mask, or as a person drew it"),
+            (
+                "confidence",
+                pa.float64(),
+                "rank of the score among the run's labels, above 0, 1 the best; 1 where a person decided",
+            ),
+            _SEGMENTATION,
+            ("area", pa.float64(), "pixels of the mask"),
+            _DECIDED_BY,
+        ),
+        per="run",
     ),
     "teacher_masks": Table(
         "teacher_labels",

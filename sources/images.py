@@ -58,6 +58,11 @@ def read_image(root: Path, path: str, sha256: str) -> np.ndarray:
 
     Raises ImageError where it is not, or leaves the folder, too.
     """
+    return _decoded(read_content(root, path, sha256), root / path, None)
+
+
+def read_content(root: Path, path: str, sha256: str) -> bytes:
+    """The bytes of such a picture's file, which is not decoded. Raises ImageError."""
     file = resolve(root, path)
     content = _content(file)
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -65,7 +70,7 @@ def read_image(root: Path, path: str, sha256: str) -> np.ndarray:
             "changed_image",
             f"{file} is not the picture that ingest read: put it back, or run `snakemake --cores all -R ingest`",
         )
-    return _decoded(content, file, None)
+    return content
 
 
 def decode_image(file: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -12,7 +12,7 @@ STAGE = Stage(
         "images",
         "annotations",
         "embeddings",
-        Input("pseudo_labels", when=lambda config: config["finetune_detector"]["keep_novel"]),
+        Input("kept_labels", when=lambda config: config["finetune_detector"]["keep_novel"]),
         "train_detector",
     ),
     writes=("finetune_detector",),
@@ -29,7 +29,6 @@ STAGE = Stage(
 
 def run(job) -> None:
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-    from sources.coco import read_coco
     from structures.errors import UserError
     from structures.rows import group_by_image
     from training.detector import train_detector
@@ -44,9 +43,7 @@ def run(job) -> None:
     if not annotations:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
     if p.keep_novel:
-        [labels_file] = job.paths("pseudo_labels")
-        pseudo_labels = read_coco(labels_file.parent, ".", labels_file.name).annotations
-        annotations += [row for row in pseudo_labels if row["category"] not in base]
+        annotations += [row for row in job.rows("kept_labels") if row["category"] not in base]
     of_image = group_by_image(annotations)
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}

@@ -5,7 +5,7 @@ Where both systems label one noun, masks that agree weigh more and masks that do
 corrupted on purpose, to measure what noise does.
 """
 
-from pipeline.conditions import first_round, later_round
+from pipeline.conditions import first_round_alone, later_round_alone, reviewed
 from pipeline.stage import Input, Stage
 
 
@@ -18,8 +18,9 @@ STAGE = Stage(
     name="student_labels",
     reads=(
         "images",
-        Input("pseudo_masks", when=lambda config: labelled_by_ovis(config) and first_round(config)),
-        Input("round_masks", when=lambda config: labelled_by_ovis(config) and later_round(config)),
+        Input("pseudo_masks", when=lambda config: labelled_by_ovis(config) and first_round_alone(config)),
+        Input("round_masks", when=lambda config: labelled_by_ovis(config) and later_round_alone(config)),
+        Input("reviewed_masks", when=lambda config: labelled_by_ovis(config) and reviewed(config)),
         Input("teacher_masks", when=lambda config: config["student_labels"]["labels"] != "ovis"),
         "embeddings",
     ),
@@ -27,7 +28,7 @@ STAGE = Stage(
     random=lambda config: config["student_labels"]["corrupted_fraction"] > 0,
     mem_mb=8000,
 )
-SOURCES = {"pseudo_masks": "ovis", "round_masks": "ovis", "teacher_masks": "xpm"}
+SOURCES = {"pseudo_masks": "ovis", "round_masks": "ovis", "reviewed_masks": "ovis", "teacher_masks": "xpm"}
 COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "area"]
 
 

@@ -6,7 +6,7 @@ STAGE = Stage(
     name="train_detector",
     reads=(
         "images",
-        "pseudo_labels",
+        "kept_labels",
         "embeddings",
         Input("background_embedding", when=lambda config: config["train_detector"]["background"] == "text"),
     ),
@@ -28,7 +28,6 @@ def run(job) -> None:
 
     from models.backbones import read_backbone_weights
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-    from sources.coco import read_coco
     from structures.errors import UserError
     from structures.rows import group_by_image
     from training.detector import train_detector
@@ -38,9 +37,7 @@ def run(job) -> None:
     p = job.params
     rows = job.table("embeddings").to_pylist()
     text = text_vectors(rows, job.device)
-    [labels_file] = job.paths("pseudo_labels")
-    labels = read_coco(labels_file.parent, ".", labels_file.name)
-    annotations = group_by_image(labels.annotations)
+    annotations = group_by_image(job.rows("kept_labels"))
     if not annotations:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)

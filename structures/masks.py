@@ -31,6 +31,11 @@ def iou(segmentation: dict, other: dict) -> float:
     return float(coco_mask.iou([segmentation], [other], [0])[0, 0])
 
 
+def box_of(segmentation: dict) -> list[float]:
+    """The box around an RLE mask, xywh in pixels."""
+    return [float(side) for side in coco_mask.toBbox(segmentation)]
+
+
 def read_segmentation(segmentation: object, height: int, width: int) -> dict:
     """What a COCO JSON holds as an object's `segmentation`, as encode gives it: polygons (of a point or a line no pixel),
     uncompressed or compressed RLE.

@@ -19,9 +19,10 @@ MAY_IMPORT = {
     "evaluation": ("evaluation",),
     "sources": ("sources",),
     "store": ("store",),
+    "exports": ("exports",),
     "training": ("training", "sources"),
-    "pipeline": ("pipeline", "store", "training.processes", "sources.images"),
-    "stages": ("pipeline", "store", "models", "sources", "training", "evaluation"),
+    "pipeline": ("pipeline", "store", "exports", "training.processes", "sources.images", "sources.vocabulary"),
+    "stages": ("pipeline", "store", "models", "sources", "training", "evaluation", "exports"),
 }
 # What a room imports by a name that is put together: {file: where the names lead}.
 BY_NAME = {
@@ -29,6 +30,7 @@ BY_NAME = {
     "models/grounding/box_choice/interface.py": "models.grounding.box_choice.",
     "models/masks/interface.py": "models.masks.",
     "sources/readers.py": "sources.",
+    "exports/writers.py": "exports.",
     "pipeline/registry.py": "stages.",
 }
 # Who knows where the code lies, and for what: to find code, or the schema, whose values are in the memo's key.
@@ -40,7 +42,7 @@ KNOW_THEIR_PLACE = {
     "store/fingerprint.py",
     "evaluation/gallery/page/__init__.py",  # reads the pages beside it, which are in its fingerprint
 }
-FOR_THE_SNAKEFILE = ("pipeline.workflow", "pipeline.paper_tables", "pipeline.scores")
+FOR_THE_SNAKEFILE = ("pipeline.workflow", "pipeline.paper_tables", "pipeline.scores", "pipeline.hand_out")
 TRUTH = {
     "ingest",
     "evaluate_labels",

@@ -228,7 +228,7 @@ def outcome(folder: Path, names: list[str], written: object, python: Path) -> st
 def look_at(flow: Workflow) -> None:
     """All that Snakemake asks a workflow for before it starts jobs."""
     few = flow.config["shards"] <= 100
-    flow.goals("report", scores="evaluate")
+    flow.goals("report", scores="evaluate", exports="export")
     flow.toy_files()
     for run in flow.configs:
         wildcards = types.SimpleNamespace(run=run, shard=0, detector="train_detector")

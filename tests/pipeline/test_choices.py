@@ -17,6 +17,7 @@ CHOICES = {
     "ingest.train.format": ("read_part", set()),
     "ingest.val.format": ("read_part", set()),
     "ingest.captioned.format": ("read_part", set()),
+    "export.formats": ("write", {"pictures"}),
 }
 
 
@@ -27,6 +28,11 @@ def section_and_rules(key: str) -> tuple[dict, dict]:
     for section in sections:
         properties = properties[section]["properties"]
     return properties, properties[name]
+
+
+def names_of(rules: dict) -> list[str]:
+    """What a key chooses from, one or several of them."""
+    return rules["enum"] if "enum" in rules else rules["items"]["enum"]
 
 
 def keyword_only(file, function: str) -> set[str]:
@@ -50,11 +56,11 @@ def test_every_choice_of_a_file_is_known_here():
 def test_the_enum_names_the_files_that_there_are(key):
     _, rules = section_and_rules(key)
     folder = ROOT.joinpath(*rules["module"].split("."))
-    assert sorted(rules["enum"]) == modules_with(CHOICES[key][0], folder)
+    assert sorted(names_of(rules)) == modules_with(CHOICES[key][0], folder)
 
 
 @pytest.mark.parametrize(
-    ("key", "name"), [(key, name) for key in CHOICES for name in section_and_rules(key)[1]["enum"]], ids="-".join
+    ("key", "name"), [(key, name) for key in CHOICES for name in names_of(section_and_rules(key)[1])], ids="-".join
 )
 def test_the_parameters_of_a_choice_are_those_of_its_function(key, name):
     """What a file's function takes besides what each is given is the sub-section of its name, and nothing else is."""

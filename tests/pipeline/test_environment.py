@@ -49,7 +49,11 @@ def test_every_library_of_a_stage_or_a_model_has_a_distribution_that_is_installe
     names = {
         ".".join(file.relative_to(ROOT).with_suffix("").parts) for room in ROOMS for file in (ROOT / room).rglob("*.py")
     }
-    names = {name for name in names if name.split(".")[0] in ("stages", "models", "sources", "training", "evaluation")}
+    names = {
+        name
+        for name in names
+        if name.split(".")[0] in ("stages", "models", "sources", "training", "evaluation", "exports")
+    }
     libraries = imported_libraries(*names, outside=("pipeline",), without=("structures.progress",))
     assert libraries | {"pyarrow"} == DISTRIBUTIONS.keys()
     assert all(metadata.version(name) for names in DISTRIBUTIONS.values() for name in names)

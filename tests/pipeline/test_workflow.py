@@ -25,9 +25,9 @@ def order() -> dict[str, str]:
 def test_a_whole_run_asks_for_scores_where_there_is_ground_truth():
     manifests = "data/runs/mini/manifests"
     both = [f"{manifests}/report/all.json", f"{manifests}/evaluate/all.json"]
-    assert Workflow(MINIATURE, order()).goals("report", scores="evaluate") == both
+    assert Workflow(MINIATURE, order()).goals("report", scores="evaluate", exports="export") == both
     no_truth = MINIATURE | {"ingest": {"train": MINIATURE["ingest"]["train"]}}
-    assert Workflow(no_truth, order()).goals("report", scores="evaluate") == both[:1]
+    assert Workflow(no_truth, order()).goals("report", scores="evaluate", exports="export") == both[:1]
 
 
 def test_a_stage_of_shards_or_detectors_is_asked_for_whole():

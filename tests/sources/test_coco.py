@@ -1,4 +1,4 @@
-"""The COCO reader and writer."""
+"""The COCO reader."""
 
 import json
 from types import SimpleNamespace
@@ -6,17 +6,8 @@ from types import SimpleNamespace
 import pytest
 from pycocotools import mask as coco_mask
 
-from sources.coco import instances_json, read_coco, read_part
+from sources.coco import read_coco, read_part
 from sources.part import SourceError
-
-
-def test_ids_that_are_words_are_kept():
-    rows = [
-        {"image_id": "0a1f", "path": "x/0a1f.jpg", "width": 4, "height": 3},
-        {"image_id": "17", "path": "17.jpg", "width": 4, "height": 3},
-    ]
-    content = json.loads(json.dumps(instances_json(rows, [], ("cat",))))
-    assert [image["id"] for image in content["images"]] == ["0a1f", 17]
 
 
 def test_json_without_images_is_refused(tmp_path):

@@ -1,0 +1,17 @@
+"""Numbers as their place among others, for scores whose size says nothing."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+
+def rank_share(values: Iterable[float]) -> Callable[[float], float]:
+    """share(value): which of the values are smaller, equal ones by half, as a share above 0 and at most 1: pandas'
+    rank(pct=True). Of a value that is none of them the share of those below it."""
+    ordered = np.sort(np.fromiter(values, np.float32))
+
+    def share(value: float) -> float:
+        below, upto = (int(np.searchsorted(ordered, np.float32(value), side)) for side in ("left", "right"))
+        return (below + upto + 1) / 2 / len(ordered) if upto > below else below / max(1, len(ordered))
+
+    return share
