@@ -250,12 +250,12 @@ class Workflow:
 
     # What the whole run asks for
 
-    def goals(self, *names: str, scores: str, exports: str) -> list[str]:
+    def goals(self, *names: str, scores: str, exports: str = "") -> list[str]:
         """What `all` asks for: the stages of the names, the one of the scores, of earlier rounds as well, where there is
-        ground truth, and the one of the exports, where formats are named."""
+        ground truth, and the one of the exports, if it is named and formats are."""
         runs = [self.run, *(before["run"] for before in rounds_before(self.config))]
         measured = [manifest for run in runs for manifest in self._of_run(run, scores)]
-        exported = self.of_this_run(exports) * bool(self.config[exports]["formats"])
+        exported = self.of_this_run(exports) if exports and self.config[exports]["formats"] else []
         return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
 
     def check_files(self, names: set[str]) -> None:
