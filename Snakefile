@@ -82,10 +82,12 @@ rule all:
     input:
         FLOW.goals("report", "gallery", scores="evaluate", exports="export"),
         FLOW.overview("scores.csv"),
+        lambda _: FLOW.check_until(workflow.dag_settings.until),
 
 
 onstart:
     try:
+        FLOW.check_until(workflow.dag_settings.until)
         FLOW.begin(list(workflow.dag.needrun_jobs()), alone=workflow.is_main_process)
     except (UserError, OSError) as error:
         raise WorkflowError(message(error))

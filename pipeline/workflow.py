@@ -258,6 +258,19 @@ class Workflow:
         exported = self.of_this_run(exports) if exports and self.config[exports]["formats"] else []
         return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
 
+    def check_until(self, until: Iterable[str]) -> list[str]:
+        """No further input of `all`. Raises UserError where Snakemake is asked to stop behind a stage that one round runs before the next round's: it
+        stops behind all jobs of a rule at once, and would find none of the later ones to begin with (its issue 823)."""
+        chained = {"pseudo_labels", "train_detector"} if self.config["rounds"] > 1 else set()
+        chained |= {"relabel"} if self.config["rounds"] > 2 else set()
+        for stage in sorted(chained & set(until)):
+            [goal] = self.of_this_run(stage)[:1]
+            raise UserError(
+                f"--until {stage}: with {self.config['rounds']} rounds there are several of these, one behind the other; name its "
+                f"result: snakemake --cores all {goal}"
+            )
+        return []
+
     def check_files(self, names: set[str]) -> None:
         """Look for every file that the stages need, and say once that scores are left out where they must be.
 

@@ -206,6 +206,10 @@ def test_constrained_and_generalized_scores_of_a_case_worked_out_by_hand():
         ("constrained", "novel"): 100,
         # a, c and d: car as above; dog: wrong at 0.8, right at 0.7.
         ("constrained", "base"): (half + 50) / 2,
+        # each category alone, of generalized
+        ("generalized_base", "car"): half,
+        ("generalized_base", "dog"): 50,
+        ("generalized_novel", "cat"): half / 2,
     }
     for (protocol, group), value in expected.items():
         for kind in ("bbox", "segm"):

@@ -221,7 +221,7 @@ def test_fine_tuning_learns_on_from_novel_labels_unless_as_published(name):
 AS_PUBLISHED = {
     "ovis": {
         "nouns.source": "labels",
-        "activation_map": {"union": "binary", "interpolation": "nearest"},
+        "activation_map": {"union": "binary", "interpolation": "nearest", "others": 0.0, "power": 1.0},
         "select_boxes.method": "activation",
         "segment.method": "network",
         "text_embedder.model": "clip",

@@ -207,7 +207,8 @@ def test_runs_of_the_papers_data_sets_are_planned_without_their_files(tmp_path):
         assert yaml.safe_load((tmp_path / "config" / f"{name}.yaml").read_text())["shards"] == shards
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", plan("coco"), re.M)}
     assert jobs["gradcam"] == jobs["segment"] == jobs["nouns"] == jobs["teacher_labels"] == 3
-    assert jobs["train_detector"] == jobs["finetune_detector"] == 1 and jobs["detect"] == 4
+    assert jobs["train_detector"] == 2 and jobs["finetune_detector"] == 1 and jobs["relabel"] == 3, "two rounds"
+    assert jobs["detect"] == 5, "of four detectors, and of the first round's"
     assert jobs["train_teacher"] == jobs["train_student"] == 1
     jobs_of_xpm = plan("coco", "xpm")
     assert "train_student" in jobs_of_xpm and "gradcam" not in jobs_of_xpm and "train_detector" not in jobs_of_xpm
@@ -222,7 +223,7 @@ def test_runs_of_the_papers_data_sets_are_planned_without_their_files(tmp_path):
     assert "finetune_detector" in jobs_of_ovis
     assert "train_teacher" not in jobs_of_ovis and "pretrain_captions" not in jobs_of_ovis
     output = project.snakemake(
-        "-n", "-p", "--configfile", "config/coco.yaml", "--config", "shards=1", "--set-resources", "train_detector:gpu=8",
-        "--until", "train_detector",
+        "data/runs/coco/manifests/train_detector/all.json", "-n", "-p", "--configfile", "config/coco.yaml", "--config",
+        "shards=1", "--set-resources", "train_detector:gpu=8",
     )  # fmt: skip
     assert "--gpus 8" in output

@@ -56,7 +56,7 @@ def test_the_second_detector_learns_from_them(second):
     large = labels[labels.area >= 16]
     assert sorted(names[row["category_id"]] for row in taught["annotations"]) == sorted(large.category)
     read = {row["artifact"] for row in manifest(data, "second", "train_detector").inputs}
-    assert "pseudo_labels" in read
+    assert "kept_labels" in read
 
 
 def test_each_round_has_scores(second):
@@ -78,6 +78,16 @@ def test_every_round_may_be_configured_for_itself(miniature, second):
     assert "data/runs/second.round1/manifests/train_detector/all.json" in plan
     wrong = miniature.snakemake("-n", "--config", *SETTINGS, "earlier_rounds={train_detector: {stepz: 3}}", check=False)
     assert "stepz" in wrong and "Traceback" not in wrong
+
+
+def test_to_stop_behind_a_stage_of_every_round_names_the_one_that_can_be_meant(miniature):
+    plan = miniature.snakemake("-n", "--config", *SETTINGS, "--until", "train_detector", check=False)
+    assert (
+        "snakemake --cores all data/runs/second/manifests/train_detector/all.json" in plan and "Traceback" not in plan
+    )
+    assert "data/runs/second/manifests/segment/0.json" in miniature.snakemake(
+        "-n", "--config", *ALONE[:2], "--until", "segment", "-F"
+    )
 
 
 def test_a_first_round_has_nothing_to_go_by(miniature):
