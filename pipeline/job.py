@@ -67,6 +67,11 @@ class Job:
         files = self.files[f"{section}.weights"], self.files.get(f"{section}.tokens")
         return model_options(self._shared[section], *files)
 
+    def activation_options(self) -> dict:
+        """The arguments of models.grounding.maps.activations_of_nouns, of the shared activation_map and gradcam.threshold."""
+        options = {name: self._shared["activation_map"][name] for name in ("union", "others", "power")}
+        return options | {"threshold": self._shared["gradcam"]["threshold"]}
+
     @property
     def device(self) -> str:
         """cuda where a GPU is and the configuration doesn't say cpu."""

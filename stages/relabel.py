@@ -34,8 +34,7 @@ def run(job) -> None:
     from training.tables import text_vectors
 
     p, activation_map, segment = job.params, job.shared.activation_map, job.shared.segment
-    one_map = {name: getattr(activation_map, name) for name in ("union", "others", "power")}
-    one_map["threshold"] = job.shared.gradcam.threshold
+    one_map = job.activation_options()
     interpolation = activation_map.interpolation
     shape = {"side": segment.side, "margin": segment.margin, "interpolation": interpolation}
     cv2.setNumThreads(1)

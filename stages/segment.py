@@ -27,8 +27,7 @@ def run(job) -> None:
     from pipeline.prefetch import prefetch
 
     p, activation_map = job.params, job.shared.activation_map
-    one_map = {name: getattr(activation_map, name) for name in ("union", "others", "power")}
-    one_map["threshold"] = job.shared.gradcam.threshold
+    one_map = job.activation_options()
     shape = {"side": p.side, "margin": p.margin, "interpolation": activation_map.interpolation}
     cv2.setNumThreads(1)
     outline = load_method(p.method)

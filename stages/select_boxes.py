@@ -23,8 +23,7 @@ def run(job) -> None:
     from structures.progress import progress
 
     p, activation_map = job.params, job.shared.activation_map
-    one_map = {name: getattr(activation_map, name) for name in ("union", "others", "power")}
-    one_map["threshold"] = job.shared.gradcam.threshold
+    one_map = job.activation_options()
     choose = load_method(p.method)
 
     def pairs():
