@@ -66,8 +66,9 @@ def gradcam(device: str) -> list[Row]:
         f"of a mean of {float(published_maps.mean()):.2f}",
         details=details,
     )
-    half = albef_base(device).vision_to(torch.bfloat16)
-    fp32_maps, bf16_maps = ours(model, *two)[:, 0], ours(half, *two)[:, 0]
+    fp32_maps = ours(model, *two)[:, 0]
+    half = albef_base(device).in_bf16()
+    bf16_maps = ours(half, *two)[:, 0]
     details["bf16_relative_difference"] = float((fp32_maps - bf16_maps).norm() / fp32_maps.norm())
     rows = [row]
     if device == "cuda":

@@ -3,8 +3,9 @@
     python -m benchmarks.rates [--device cuda] [--repeat 3]
 
 Networks have random weights of the published sizes (ALBEF-base, ResNet-50), pictures are drawn scenes enlarged to 640 x
-480, parameters are config/coco.yaml's. Prints a table and writes benchmarks/rates.json; each rate is the median of the
-repeats after one warm-up, beside it the arithmetic that one unit takes in matrix products and convolutions.
+480, parameters are config/coco.yaml's, of XPM's trainings config/xpm.yaml's. Prints a table and writes benchmarks/rates.json,
+which keeps what was measured on other devices; each rate is the median of the repeats after one warm-up, beside it the
+arithmetic that one unit takes in matrix products and convolutions and the most memory of a GPU that was held.
 """
 
 import argparse
@@ -27,12 +28,16 @@ from models.grounding.nouns import NounFinder
 from models.masks.grabcut import cut_out
 from models.proposals.selective_search import selective_search
 from models.proposals.wspn import WSPN, propose, wspn_loss
+from models.xpm.caption_grounding import CaptionGroundedMaskRCNN
+from models.xpm.student import RobustStudent
 from pipeline.numerics import configure_torch
 from sources.toy.scenes import draw_scene, scene_rng
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
 from structures.pictures import float_on, uint8_tensor
+from training.loop import autocast
 
+RATES = Path(__file__).with_name("rates.json")
 CAPTION = "A man in an orange vest rides a bicycle past a red bus and two dogs on the street."
 
 
@@ -56,7 +61,7 @@ class Rates:
     def gradcam(self):
         model = albef_base(self.device).requires_grad_(False)
         if self.device == "cuda":
-            model.vision_to(torch.bfloat16)
+            model.in_bf16()
         images = torch.randn(self.batch, 3, 256, 256, device=self.device)
         picture = torch.arange(self.batch, device=self.device)
         ids = torch.randint(1000, 30000, (self.batch, 30), device=self.device)
@@ -113,28 +118,49 @@ class Rates:
         options = grabcut_options()
         return lambda: cut_out(colours, activation, inside, **options), crops, "crops/s"
 
-    def _detector(self):
-        model = OpenVocabularyMaskRCNN(backbone="resnet50", dimension=512, min_size=800, max_size=1333).to(self.device)
-        text = F.normalize(torch.randn(65, 512, device=self.device), dim=1)
+    def _detector(self, kind=OpenVocabularyMaskRCNN, names: int = 65, dimension: int = 512, **options):
+        options = {"backbone": "resnet50", "dimension": dimension, "min_size": 800, "max_size": 1333} | options
+        model = kind(**options).to(self.device)
+        text = F.normalize(torch.randn(names, dimension, device=self.device), dim=1)
         model.set_vocabulary(text)
         return model, float_on(self.device, uint8_tensor(self.scene)), text
 
-    def train_detector(self):
-        model, picture, _ = self._detector()
-        masks = torch.zeros(3, 480, 640, dtype=torch.uint8, device=self.device)
-        boxes = torch.tensor([[50.0, 50, 200, 200], [300, 100, 500, 400], [10, 300, 120, 460]], device=self.device)
-        for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
-            mask[y0:y1, x0:x1] = 1
-        target = {"boxes": boxes, "labels": torch.tensor([1, 20, 60], device=self.device), "masks": masks}
-        count = 8 if self.device == "cuda" else 1
-        precision = torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda")
+    def _training(self, model, picture: torch.Tensor, target: dict, count: int, precision: str):
+        """Steps of so many pictures (one on a processor) without an optimizer's."""
+        count = count if self.device == "cuda" else 1
+        target = {key: value.to(self.device) for key, value in target.items()}
 
         def step():
-            with precision:
+            with autocast(self.device, precision):
                 losses = model([picture] * count, [dict(target) for _ in range(count)])
-            sum(losses.values()).backward()
+            sum(value for name, value in losses.items() if name.startswith("loss")).backward()
 
         return step, count, "images/s"
+
+    def train_detector(self):
+        model, picture, _ = self._detector()
+        return self._training(model, picture, _objects(), 8, "bf16" if self.device == "cuda" else "fp32")
+
+    def pretrain_captions(self):
+        sizes = XPM_NETWORK | {"names": 5000, "background": "zero"}
+        model, picture, _ = self._detector(CaptionGroundedMaskRCNN, **sizes)
+        return self._training(model.train(), picture, {"words": torch.arange(10)}, 32, "fp32")
+
+    def train_teacher(self):
+        model, picture, _ = self._detector(**XPM_NETWORK, background="zero", positive_fraction=1.0)
+        model.freeze(["embedding"])
+        return self._training(model.train(), picture, _objects(), 8, "fp32")
+
+    def train_student(self):
+        student = {"base": 48, "background": "zero", "positive_fraction": 1.0}
+        model, picture, _ = self._detector(RobustStudent, **XPM_NETWORK, **student)
+        model.freeze(["backbone", "rpn"])
+        learned = {
+            "weight": torch.ones(3),
+            "pseudo": torch.tensor([False, True, True]),
+            "annotated": torch.tensor(True),
+        }
+        return self._training(model.train(), picture, _objects() | learned, 8, "fp32")
 
     def detect(self):
         model, picture, text = self._detector()
@@ -143,6 +169,16 @@ class Rates:
         return lambda: model.detect(picture, {"all": text}, **options), 1, "images/s"
 
 
+def _objects() -> dict:
+    """A target of three objects in a picture of 640 x 480."""
+    masks = torch.zeros(3, 480, 640, dtype=torch.uint8)
+    boxes = torch.tensor([[50.0, 50, 200, 200], [300, 100, 500, 400], [10, 300, 120, 460]])
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
+        mask[y0:y1, x0:x1] = 1
+    return {"boxes": boxes, "labels": torch.tensor([1, 20, 60]), "masks": masks}
+
+
+XPM_NETWORK = {"backbone": "resnet50_c4", "similarity": "dot", "temperature": 1.0, "dimension": 768}
 STAGES = (
     "nouns",
     "selective_search",
@@ -153,6 +189,9 @@ STAGES = (
     "segment",
     "train_detector",
     "detect",
+    "pretrain_captions",
+    "train_teacher",
+    "train_student",
 )
 
 
@@ -179,10 +218,12 @@ def gflop(work, units: int) -> float:
 
 def measure(rates: Rates, stage: str, repeat: int) -> dict:
     """One row: the stage's units a second, the median of `repeat` runs after a warm-up, and GFLOP a unit."""
+    configure_torch(torch.get_num_threads())
     work, units, unit = getattr(rates, stage)()
     arithmetic = gflop(work, units)
     rate = units / seconds(work, rates.device, repeat)
-    return {"stage": stage, "rate": rate, "unit": unit, "gflop": arithmetic}
+    held = torch.cuda.max_memory_allocated() / 2**30 if rates.device == "cuda" else None
+    return {"stage": stage, "rate": rate, "unit": unit, "gflop": arithmetic, "gpu_gib": held}
 
 
 def main() -> None:
@@ -192,17 +233,21 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3, help="default %(default)s")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     args = parser.parse_args()
-    configure_torch(torch.get_num_threads())
     rates = Rates(args.device, args.batch or (256 if args.device == "cuda" else 4))
     device = machine(args.device)
     print(f"{device}; torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print("| stage | rate | unit | GFLOP a unit |\n| --- | --- | --- | --- |")
-    rows = []
+    print("| stage | rate | unit | GFLOP a unit | GiB of a GPU |\n| --- | --- | --- | --- | --- |")
+    rows = json.loads(RATES.read_text(encoding="utf-8")) if RATES.exists() else []
     for stage in args.stages:
-        row = measure(rates, stage, args.repeat)
-        rows.append(row | {"device": device})
-        print(f"| {stage} | {row['rate']:.3g} | {row['unit']} | {row['gflop']:.4g} |", flush=True)
-    Path(__file__).with_name("rates.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        if args.device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        row = measure(rates, stage, args.repeat) | {"device": device}
+        rows = [old for old in rows if (old["stage"], old["device"]) != (stage, device)] + [row]
+        held = "" if row["gpu_gib"] is None else f"{row['gpu_gib']:.3g}"
+        print(f"| {stage} | {row['rate']:.3g} | {row['unit']} | {row['gflop']:.4g} | {held} |", flush=True)
+    rows.sort(key=lambda row: (row["device"], STAGES.index(row["stage"])))
+    RATES.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

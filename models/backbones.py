@@ -131,8 +131,7 @@ def _load(network: nn.Module, name: str, weights: dict[str, Tensor] | None) -> N
         for key, value in weights.items()
         if not key.endswith("num_batches_tracked") and not key.startswith(classifier or ("\0",))
     }
-    wanted = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
-    faults = misfits(wanted, of_backbone, classifier)
+    faults = misfits(network.state_dict(), of_backbone, classifier)
     if faults:
         source = getattr(weights, "source", "these weights")
         raise BackboneError(f"{source} is no {name} backbone: {told(faults)}")

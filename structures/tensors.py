@@ -75,11 +75,15 @@ def _why(path: Path, error: Exception) -> str:
     return f"it is cut short, damaged or of another kind ({first}); download it again"
 
 
+_COUNTER = "num_batches_tracked"  # of a normalisation that learns: how many batches it has seen
+
+
 def take_over(
     network: nn.Module, tensors: dict[str, Tensor], source: str, *, passed_over: tuple[str, ...] = ()
 ) -> None:
     """Load tensors into a network, all of its own. source: what they are of, for the message; passed_over: starts of names
-    that either side may have alone. Raises TensorsError naming what is missing, unknown, or of another shape or kind."""
+    that either side may have alone, as either may the counters of normalisations, which frozen ones lack. Raises TensorsError
+    naming what is missing, unknown, or of another shape or kind."""
     wanted = network.state_dict()
     faults = misfits(wanted, tensors, passed_over)
     if faults:
@@ -91,7 +95,9 @@ def misfits(wanted: dict[str, Tensor], tensors: dict[str, Tensor], passed_over: 
     """A line for each tensor that is missing, unknown, or of another shape or kind than is wanted."""
     faults = [f"missing {name} {tuple(value.shape)}" for name, value in wanted.items() if name not in tensors]
     faults += [f"unknown {name} {tuple(value.shape)}" for name, value in tensors.items() if name not in wanted]
-    faults = [fault for fault in faults if not fault.split(" ")[1].startswith(passed_over or ("\0",))]
+    names = {fault: fault.split(" ")[1] for fault in faults}
+    faults = [fault for fault in faults if not names[fault].startswith(passed_over or ("\0",))]
+    faults = [fault for fault in faults if not names[fault].endswith(_COUNTER)]
     for name in wanted.keys() & tensors.keys():
         value, want = tensors[name], wanted[name]
         if value.shape != want.shape:

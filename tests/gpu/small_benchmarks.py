@@ -49,6 +49,8 @@ def shrink() -> None:
         (detector, "OpenVocabularyMaskRCNN"),
         (detector, "MaskRCNN"),
         (rates, "OpenVocabularyMaskRCNN"),
+        (rates, "CaptionGroundedMaskRCNN"),
+        (rates, "RobustStudent"),
     ):
         setattr(module, name, smaller(getattr(module, name), **PIXELS))
     rates.WSPN = smaller(rates.WSPN, min_size=96, hidden=32)

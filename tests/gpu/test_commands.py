@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import ROOT, Project
 from tests.gpu.pretended import on_gpu
 
+XPM_TRAININGS = ("pretrain_captions", "train_teacher", "train_student")
 REFUSALS = """
 import copy, numpy, pytest, torch
 from torch import nn
@@ -77,7 +78,7 @@ def test_predict_finds_on_a_gpu_what_it_finds_on_a_processor(miniature, tmp_path
         ("train_detector", {"train_detector", "train_detector_autocast", "train_detector_wait"}),
         *(
             (f"rates.{stage}", {f"rates.{stage}"})
-            for stage in ("train_wspn", "propose", "segment", "train_detector", "detect")
+            for stage in ("train_wspn", "propose", "segment", "train_detector", "detect", *XPM_TRAININGS)
         ),
     ],
 )

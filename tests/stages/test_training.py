@@ -50,3 +50,14 @@ def test_trainings_of_reduced_precision_and_of_parts_come_out_alike(miniature):
     _, alone = result(miniature, "mini")
     losses, loss_alone = (frame[frame.name == "loss"].value.iloc[-1] for frame in (curve, alone))
     assert losses == pytest.approx(loss_alone, rel=0.25), "other random regions, the same task"
+
+
+def test_a_detector_that_learned_from_nothing_is_used_like_any_other(miniature, tmp_path):
+    """Its normalisations learned, and have counters, which frozen ones lack."""
+    nothing = ("--weights", "", "--trainable-layers", "5", "--steps", "1", "--batch", "1")
+    miniature.stage("train_detector", *nothing, "--into", "nothing")
+    checkpoint = miniature.folder / "data" / "runs" / "nothing" / "train_detector" / "all.safetensors"
+    pictures = miniature.folder / "data" / "toy" / "val"
+    arguments = ("--weights", checkpoint, "--images", pictures, "--classes", "cat", "--out", tmp_path)
+    miniature._call([sys.executable, "-m", "stages.predict", *map(str, arguments)], True)
+    assert (tmp_path / "predictions.json").exists()

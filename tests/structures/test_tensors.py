@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision.ops import FrozenBatchNorm2d
 
 from structures.tensors import TensorsError, read_tensors, take_over, told
 
@@ -96,6 +97,14 @@ def test_a_network_takes_over_all_or_nothing():
         with pytest.raises(TensorsError, match=f"w.pth does not fit: {fault}"):
             take_over(network, tensors, "w.pth")
     take_over(network, {"weight": WEIGHTS["weight"], "more": torch.ones(1)}, "w.pth", passed_over=("bias", "mo"))
+
+
+def test_normalisations_that_learned_and_frozen_ones_take_over_each_others_statistics():
+    learned, frozen = torch.nn.BatchNorm2d(3), FrozenBatchNorm2d(3)
+    learned(torch.randn(2, 3, 4, 4))
+    take_over(frozen, learned.state_dict(), "w.pth")
+    assert torch.equal(frozen.running_mean, learned.running_mean) and frozen.running_mean.abs().sum() > 0
+    take_over(torch.nn.BatchNorm2d(3), frozen.state_dict(), "w.pth")
 
 
 def test_many_faults_are_told_in_part():

@@ -86,7 +86,7 @@ def test_maps_of_an_image_encoder_in_bfloat16_stay_within_one_percent():
         gradcam(model, images, ids, torch.ones_like(ids), (2, 3))
         for model in (
             ALBEF.from_checkpoint(WEIGHTS, 168).float(),
-            ALBEF.from_checkpoint(WEIGHTS, 168).float().vision_to(torch.bfloat16),
+            ALBEF.from_checkpoint(WEIGHTS, 168).float().in_bf16(),
         )
     ]
     assert 0 < (maps[0] - maps[1]).norm() < 0.01 * maps[0].norm()
