@@ -1,5 +1,6 @@
 """train_detector: images a second of a training step against torchvision's reference step on its own Mask R-CNN."""
 
+import hashlib
 import tempfile
 import time
 from functools import partial
@@ -96,7 +97,9 @@ def _loader(device: str) -> Row:
         split = read_coco(root, "train", "annotations/instances_train.json")
         annotations = group_by_image(split.annotations)
         categories = sorted({row["category"] for row in split.annotations})
-        data = [(split.images[image_id][0], annotations[image_id]) for image_id in sorted(annotations)]
+        paths = {image_id: split.images[image_id][0] for image_id in sorted(annotations)}
+        files = {image_id: (path, hashlib.sha256((root / path).read_bytes()).hexdigest()) for image_id, path in paths.items()}
+        data = [(file, annotations[image_id]) for image_id, file in files.items()]
         workers = 2 if device == "cuda" else 0
         batches = detection_batches(root, data, categories, batch=8, seed=0, workers=workers, accumulate=1)
         model = OpenVocabularyMaskRCNN(backbone="small", dimension=128, min_size=144, max_size=192).to(device).train()

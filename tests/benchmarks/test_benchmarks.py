@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import RESULTS, ROWS, table
+from benchmarks.detector import _loader
 from benchmarks.measure import Row, interleaved, seconds
 from benchmarks.published import crop_network, gradcam_loop
 from models.grounding.gradcam import iterative_gradcam
@@ -81,6 +82,12 @@ def test_both_sides_are_called_in_turns_after_a_pair_that_warms_up():
     calls = []
     comparison = interleaved(lambda: calls.append("ours"), lambda: calls.append("baseline"), runs=3)
     assert calls == ["ours", "baseline"] * 4 and comparison.runs == 3
+
+
+def test_the_wait_for_pictures_is_measured(monkeypatch):
+    monkeypatch.setattr("benchmarks.detector.RUNS", 0)
+    row = _loader("cpu")
+    assert row.name == "train_detector_wait" and 0 < row.ours < 1 and row.bound
 
 
 def test_rates_count_units():
