@@ -33,9 +33,9 @@ test-processes: $(VENV)/ready-dev
 test-gpu: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m "gpu or not gpu" tests/gpu
 
-# Every training at the papers' sizes, 800 x 1333 pixels.
+# Every training at the papers' sizes, 800 x 1333 pixels, one after the other: a job takes up to 10 GB.
 test-published: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -m published
+	$(BIN)/python -m pytest -m published --numprocesses 1
 
 # Kills, power cuts, flipped bits, mutated files. FAULTS=1000 make faults takes a night, FAULTS_SEED=7 other cases.
 faults: $(VENV)/ready-dev

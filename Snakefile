@@ -29,7 +29,8 @@ PSEUDO_LABELS = {
     "segment": "ingest gradcam select_boxes",
     "relabel": "ingest nouns gradcam propose embed_text train_detector<",
     "review": "ingest categories segment? relabel?",
-    "pseudo_labels": "ingest categories segment? relabel? review?",
+    "label_quality": "ingest gradcam propose segment? relabel? embed_text? train_detector<",
+    "pseudo_labels": "ingest categories segment? relabel? review? label_quality?",
 }
 DETECTOR = {
     "train_detector": "ingest embed_text pseudo_labels",
@@ -45,11 +46,11 @@ XPM = {
 }
 WHAT_CAME_OUT = {
     "detect": "ingest embed_text detector",
-    "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel?",
+    "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel? pseudo_labels",
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
     "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
     "export": "ingest categories nouns pseudo_labels? student_labels?",
-    "gallery": "ingest categories nouns gradcam? selective_search? propose? select_boxes? segment? relabel? pseudo_labels? "
+    "gallery": "ingest categories nouns gradcam? selective_search? propose? select_boxes? segment? relabel? label_quality? pseudo_labels? "
     "train_wspn? train_detector? finetune_detector? pretrain_captions? train_teacher? teacher_labels? student_labels? "
     "train_student? label_noise? detect evaluate?",
     "report": "ingest nouns gradcam? propose? select_boxes? segment? relabel? detect student_labels? label_noise?",

@@ -98,7 +98,9 @@ def _loader(device: str) -> Row:
         annotations = group_by_image(split.annotations)
         categories = sorted({row["category"] for row in split.annotations})
         paths = {image_id: split.images[image_id][0] for image_id in sorted(annotations)}
-        files = {image_id: (path, hashlib.sha256((root / path).read_bytes()).hexdigest()) for image_id, path in paths.items()}
+        files = {
+            image_id: (path, hashlib.sha256((root / path).read_bytes()).hexdigest()) for image_id, path in paths.items()
+        }
         data = [(file, annotations[image_id]) for image_id, file in files.items()]
         workers = 2 if device == "cuda" else 0
         batches = detection_batches(root, data, categories, batch=8, seed=0, workers=workers, accumulate=1)

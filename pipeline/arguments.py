@@ -74,7 +74,7 @@ def _reads(stage: Stage) -> str:
     """The artifacts that a stage reads, those that the configuration decides about marked."""
     marks = {entry.artifact: "?" for entry in stage.reads if isinstance(entry, Input)}
     names = [f"{artifact}{marks.get(artifact, '')}" for artifact in stage.artifacts]
-    names += [f"{artifact} of the round before" for artifact in stage.round_before]
+    names += [f"{artifact} of the round before" for artifact in stage.artifacts_of_round_before]
     asked = " (?: where the configuration asks for it)" if marks else ""
     return (", ".join(names) or "nothing of the run") + asked
 

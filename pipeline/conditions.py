@@ -65,6 +65,11 @@ def later_round_alone(config: dict) -> bool:
     return later_round(config) and not reviewed(config)
 
 
+def measures_labels(config: dict) -> bool:
+    """Whether the confidence of labels is made of what label_quality measures, too."""
+    return not set(config["pseudo_labels"]["measures"]) <= {"score", "coverage", "agreement"}
+
+
 def compares_proposals(config: dict) -> bool:
     """Whether the run measures who proposes boxes on validation images."""
     return bool(config["evaluate_proposals"]["generators"])

@@ -191,7 +191,7 @@ def _inputs(stage: Stage, config: dict, data: Path, shard: str) -> dict[str, lis
     for artifact in artifacts:
         producing_run = config["producing_runs"].get(producer(artifact)[0], config["run"])
         manifests[artifact] = Run(data, producing_run).manifests_of(artifact, shard, parts)
-    for artifact in stage.round_before:
+    for artifact in stage.inputs_of_round_before(config):
         if config["rounds"] == 1:
             raise UserError("the first round has none before it: nothing to do with `rounds: 1`")
         source = config["producing_runs"].get(source_key(producer(artifact)[0])) or round_before(config)["run"]

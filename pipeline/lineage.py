@@ -59,7 +59,9 @@ def _signature(stage: str, config: dict, part: str, known: dict) -> str:
         contents["toy"] = config["toy"]
     if declaration.round_before and config["rounds"] > 1:
         before = round_before(config)
-        contents["round_before"] = [signature(producer(artifact)[0], before) for artifact in declaration.round_before]
+        contents["round_before"] = [
+            signature(producer(artifact)[0], before) for artifact in declaration.inputs_of_round_before(config)
+        ]
     if declaration.per == "detector":
         contents["before"] = [signature(name, config, known=known) for name in (*parents(stage, config), part)]
     else:
@@ -96,4 +98,6 @@ def producing_runs(configs: dict[str, dict]) -> dict[str, dict[str, str]]:
 
 def stages_of_round_before() -> list[str]:
     """The stages of the round before whose results any stage reads, sorted."""
-    return sorted({producer(artifact)[0] for stage in stages().values() for artifact in stage.round_before})
+    return sorted(
+        {producer(artifact)[0] for stage in stages().values() for artifact in stage.artifacts_of_round_before}
+    )

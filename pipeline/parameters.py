@@ -131,7 +131,9 @@ def code_fingerprint(stage: Stage, config: dict) -> str:
     """The fingerprint of a stage's code, with that of the modules that its parameters choose by name, and of the tables
     that it reads and writes: those of other stages change nothing, so that a new stage reruns none of the old ones."""
     code = fingerprint(*code_modules(stage, config), without=("schemas.tables", *TELLS))
-    tables = [TABLES[name] for name in (*stage.artifacts, *stage.round_before, *stage.writes) if name in TABLES]
+    tables = [
+        TABLES[name] for name in (*stage.artifacts, *stage.artifacts_of_round_before, *stage.writes) if name in TABLES
+    ]
     rules = [[table.stage, table.key, table.per, table.row_group, _columns(table.schema)] for table in tables]
     return hashlib.sha256(canonical_json([code, rules, _columns(REJECTS), _columns(CURVE)]).encode()).hexdigest()
 

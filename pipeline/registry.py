@@ -33,7 +33,7 @@ def _fault(script: str, stage: Stage, declarations: dict[str, Stage]) -> str:
         return f"Stage(name={stage.name!r}); a stage has the name of its script"
     unknown = [
         artifact
-        for artifact in (*stage.artifacts, *stage.round_before)
+        for artifact in (*stage.artifacts, *stage.artifacts_of_round_before)
         if artifact not in TABLES and artifact not in declarations and not _is_aside_of(artifact, declarations)
     ]
     if unknown:

@@ -24,13 +24,17 @@ class Input:
     when: Callable[[dict], bool]
 
 
+def _artifact(entry: str | Input) -> str:
+    return entry if isinstance(entry, str) else entry.artifact
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a stage reads, writes and needs.
 
     reads: tables, or checkpoints and files by the name of the stage that makes them, or what a stage sets aside, if it does
-    (STAGE/_rejects, STAGE/_curve); an Input where the configuration decides. round_before: what it reads of the round before this one (key `rounds`), which is a run of its own; a stage of
-    the first round has none of these. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of
+    (STAGE/_rejects, STAGE/_curve); an Input where the configuration decides. round_before: what it reads, likewise, of the
+    round before this one (key `rounds`), which is a run of its own; the first round has none before it. writes: tables, or its own name for a checkpoint or files. shares: sections or keys of
     the configuration that it uses besides its own section ("optimizer", "training.workers"); records: sections that it
     writes into its checkpoint as they are. per: "run" for one job, "shard" for one a shard, "scatter" for one job that writes every
     shard, "detector" for one job a trained detector. detector: it trains a detector that the key `detectors` may name,
@@ -45,7 +49,7 @@ class Stage:
 
     name: str
     reads: tuple[str | Input, ...] = ()
-    round_before: tuple[str, ...] = ()
+    round_before: tuple[str | Input, ...] = ()
     writes: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
@@ -60,16 +64,21 @@ class Stage:
 
     def inputs(self, config: dict) -> list[str]:
         """The artifacts that it reads under a configuration, in the order of the declaration."""
-        return [
-            entry if isinstance(entry, str) else entry.artifact
-            for entry in self.reads
-            if isinstance(entry, str) or entry.when(config)
-        ]
+        return [_artifact(entry) for entry in self.reads if isinstance(entry, str) or entry.when(config)]
+
+    def inputs_of_round_before(self, config: dict) -> list[str]:
+        """What it reads of the round before under a configuration."""
+        return [_artifact(entry) for entry in self.round_before if isinstance(entry, str) or entry.when(config)]
 
     @property
     def artifacts(self) -> list[str]:
         """All that it may read of its own round, whatever the configuration."""
-        return [entry if isinstance(entry, str) else entry.artifact for entry in self.reads]
+        return [_artifact(entry) for entry in self.reads]
+
+    @property
+    def artifacts_of_round_before(self) -> list[str]:
+        """All that it may read of the round before."""
+        return [_artifact(entry) for entry in self.round_before]
 
     def trains_detector(self, config: dict) -> bool:
         """Whether it trains a detector under a configuration that asks for it."""

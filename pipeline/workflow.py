@@ -106,7 +106,7 @@ class Workflow:
                 manifests += [self._produced(parent, wildcards.run, **part) for part in parts]
             if per == "detector":
                 manifests.append(self._produced(wildcards.detector, wildcards.run))
-            for artifact in stages()[stage].round_before:
+            for artifact in stages()[stage].inputs_of_round_before(config):
                 before, _ = producer(artifact)
                 run = config["producing_runs"].get(source_key(before))  # none before the first round: the stage says so
                 manifests += self._of_run(run, before) if run else []
@@ -390,7 +390,7 @@ def _check_order(order: dict[str, str]) -> None:
         edges = {producer(artifact)[0]: "?" for artifact in stage.artifacts} | dict.fromkeys(always, "")
         declared[name] = {f"{edge}{mark}" for edge, mark in edges.items()}
         declared[name] |= {"detector"} if stage.per == "detector" else set()
-        declared[name] |= {f"{producer(artifact)[0]}<" for artifact in stage.round_before}
+        declared[name] |= {f"{producer(artifact)[0]}<" for artifact in stage.artifacts_of_round_before}
     for name in sorted(declared.keys() - order.keys()):
         raise ValueError(f"the Snakefile has no line for stages/{name}.py")
     for name in sorted(order.keys() - declared.keys()):

@@ -210,6 +210,29 @@ TABLES: dict[str, Table] = {
         ),
         per="run",
     ),
+    "label_quality": Table(
+        "label_quality",
+        ("image_id", "category", "instance"),
+        _schema(
+            _IMAGE,
+            _CATEGORY,
+            ("instance", pa.int32(), "as in pseudo_masks or round_masks"),
+            (
+                "margin",
+                pa.float32(),
+                "how much better the box overlaps its activation than the best proposal elsewhere: 1 none does, 0 as well, "
+                "-1 to 1",
+            ),
+            ("stability", pa.float32(), "least share of all iterations' maps that lies inside the box, 0 to 1"),
+            ("match", pa.float32(), "match logit of picture and caption, before anything is masked"),
+            (
+                "detector",
+                pa.float32(),
+                "largest score x IoU with what the detector of the round before finds of the noun, 0 to 1; 0 in the first round",
+            ),
+            ("detector_iou", pa.float32(), "largest IoU with what it finds of the noun, 0 to 1; 0 in the first round"),
+        ),
+    ),
     "kept_labels": Table(
         "pseudo_labels",
         ("image_id", "category", "instance"),
@@ -221,7 +244,7 @@ TABLES: dict[str, Table] = {
             (
                 "confidence",
                 pa.float64(),
-                "rank of the score among the run's labels, above 0, 1 the best; 1 where a person decided",
+                "rank of what pseudo_labels.measures names among the run's labels, above 0, 1 the best; 1 where a person decided",
             ),
             _SEGMENTATION,
             ("area", pa.float64(), "pixels of the mask"),

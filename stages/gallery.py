@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pipeline.conditions import (
     estimates_noise,
     is_scored,
+    measures_labels,
     trains,
     uses_ovis_labels,
     uses_ovis_labels_of_later_round,
@@ -55,6 +56,8 @@ STAGE = Stage(
         Input("wspn_proposals", when=uses_ovis_labels),
         Input("pseudo_masks", when=uses_ovis_labels),
         Input("round_masks", when=uses_ovis_labels_of_later_round),
+        Input("label_quality", when=lambda config: uses_ovis_labels(config) and measures_labels(config)),
+        Input("kept_labels", when=uses_ovis_labels),
         Input("teacher_masks", when=uses_xpm_labels),
         Input("student_labels", when=trains("train_student")),
         Input("label_noise", when=estimates_noise),
@@ -96,7 +99,7 @@ def _write(job, save) -> None:
     _add_detections(job, index, save)
     if rejects is not None:
         _add_rejects_without_picture(job, index, rejects)
-    tables = [*LABELS, "gradcam", "student_labels", "label_noise", "detections"]
+    tables = [*LABELS, "gradcam", "label_quality", "kept_labels", "student_labels", "label_noise", "detections"]
     content = {
         "curves": {
             stage: summary.curve(job.rows(f"{stage}/_curve")) for stage in CURVES if _has_any(job, f"{stage}/_curve")
@@ -121,8 +124,21 @@ def _add_labels(job, index, save, rejects) -> None:
     from models.grounding.maps import activation_maps
     from store.join import join_by_image
 
-    names = ("nouns", "gradcam", "wspn_proposals", *LABELS, "student_labels", "label_noise", "annotations", "judged")
-    wanted = {"student_labels": ["image_id", "category", "instance", "source", "agreement", "weight", "corruption"]}
+    names = (
+        "nouns",
+        "gradcam",
+        "wspn_proposals",
+        *LABELS,
+        "label_quality",
+        "kept_labels",
+        "student_labels",
+        "label_noise",
+    )
+    names = (*names, "annotations", "judged")
+    wanted = {
+        "student_labels": ["image_id", "category", "instance", "source", "agreement", "weight", "corruption"],
+        "kept_labels": ["image_id", "category", "instance", "confidence", "decided_by"],
+    }
     streams = {name: job.rows(name, wanted.get(name)) for name in names if job.has(name)}
     streams["rejects"] = (
         iter(()) if rejects is None else (row for part in rejects.to_batches(256) for row in part.to_pylist())

@@ -1,12 +1,13 @@
 """Choose the pseudo-masks that are labels: what the detector learns from, and, as COCO JSON, what other trainers can take.
 
-A label's confidence is the rank of its score among all of them: 1 the best, near 0 the worst. Scores themselves are not
-comparable (Eq. 6 grows with the picture). What a person decided about stays whatever its measures, with confidence 1.
+A label's confidence is a rank among all of them, 1 the best, near 0 the worst: of one measure, or of the mean of the ranks
+of several. Measures themselves are not comparable (Eq. 6 grows with the picture). What a person decided about stays
+whatever its measures, with confidence 1.
 """
 
 from collections.abc import Iterator
 
-from pipeline.conditions import first_round_alone, later_round_alone, reviewed
+from pipeline.conditions import first_round_alone, later_round_alone, measures_labels, reviewed
 from pipeline.stage import Input, Stage
 
 STAGE = Stage(
@@ -16,6 +17,7 @@ STAGE = Stage(
         Input("pseudo_masks", when=first_round_alone),
         Input("round_masks", when=later_round_alone),
         Input("reviewed_masks", when=reviewed),
+        Input("label_quality", when=measures_labels),
         "categories",
     ),
     writes=("pseudo_labels", "kept_labels"),
@@ -28,42 +30,67 @@ def run(job) -> None:
     from pipeline.labelled import labelled
     from sources.vocabulary import read_vocabulary
     from structures.masks import box_of
-    from structures.ranks import rank_share
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    share = rank_share(row["score"] for row in _kept(job, vocabulary, tell=True) if not row["decided_by"])
+    confidences = _confidences(job, vocabulary)
 
-    def labels() -> Iterator[dict]:
-        for row in _kept(job, vocabulary):
-            decided = bool(row["decided_by"])
+    def labels(tell: bool = False) -> Iterator[dict]:
+        for row, confidence in zip(_kept(job, vocabulary, tell), confidences):
+            if confidence <= job.params.worst:
+                if tell:
+                    key, detail = (row["category"], row["instance"]), f"confidence {confidence:.3f}"
+                    job.reject(row["image_id"], "low_confidence", detail, *key, counted=False)
+                continue
             yield {
                 "image_id": row["image_id"],
                 "category": row["category"],
                 "instance": row["instance"],
                 "bbox": _xywh(row["box"]) if row["decision"] == "box" else box_of(row["segmentation"]),
-                "confidence": 1.0 if decided else share(row["score"]),
+                "confidence": float(confidence),
                 "segmentation": row["segmentation"],
                 "area": row["area"],
                 "decided_by": row["decided_by"],
             }
 
     with job.writer("kept_labels") as writer:
-        for label in labels():
+        for label in labels(tell=True):
             writer.add(**label)
     with job.file("pseudo_labels/all.json") as draft:
         write_instances(draft, labelled("pseudo-labels", vocabulary, images=lambda: job.images("train"), labels=labels))
 
 
+def _confidences(job, vocabulary):
+    """The confidence of each of _kept's labels, in their order, [n] float64."""
+    import numpy as np
+
+    from structures.ranks import rank_shares
+
+    measures = job.params.measures
+    columns: dict[str, list[float]] = {name: [] for name in measures}
+    decided = []
+    for row in _kept(job, vocabulary):
+        decided.append(bool(row["decided_by"]))
+        for name in measures:
+            columns[name].append(row[name])
+    looked_at, confidences = np.array(decided, bool), np.ones(len(decided))
+    ranks = [rank_shares(np.array(values, np.float32)[~looked_at]) for values in columns.values()]
+    confidences[~looked_at] = ranks[0] if len(ranks) == 1 else rank_shares(np.mean(ranks, axis=0))
+    return confidences
+
+
 def _kept(job, vocabulary, tell: bool = False) -> Iterator[dict]:
-    """The masks that are labels, sorted by key. tell: put the others aside."""
-    from itertools import groupby
+    """The masks that may be labels, with what is measured of them, sorted by key. tell: put the others aside."""
     from operator import itemgetter
+
+    from store.join import join_by_image
 
     p = job.params
     [table] = [name for name in ("pseudo_masks", "round_masks", "reviewed_masks") if job.has(name)]
-    for image_id, rows in groupby(job.rows(table), itemgetter("image_id")):
+    quality = job.rows("label_quality") if job.has("label_quality") else iter(())
+    for image_id, (rows, measured) in join_by_image(job.rows(table), quality):
+        measures = {(row["category"], row["instance"]): row for row in measured}
         for row in sorted(rows, key=itemgetter("category", "instance")):
-            row = {"decision": "", "decided_by": ""} | row
+            row = _UNKNOWN | measures.get((row["category"], row["instance"]), {}) | row
             detail = ""
             if vocabulary.group(row["category"]) not in p.groups:
                 continue
@@ -76,6 +103,11 @@ def _kept(job, vocabulary, tell: bool = False) -> Iterator[dict]:
                 yield row
             elif tell:
                 job.reject(image_id, reason, detail, row["category"], row["instance"], counted=False)
+
+
+# of a label that nobody looked at, and of which nothing more is measured
+_UNKNOWN = {"decision": "", "decided_by": "", "margin": -1.0, "stability": 0.0, "match": float("-inf")}
+_UNKNOWN |= {"detector": 0.0, "detector_iou": 0.0}
 
 
 def _xywh(box) -> list[float]:

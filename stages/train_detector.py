@@ -37,7 +37,11 @@ def run(job) -> None:
     p = job.params
     rows = job.table("embeddings").to_pylist()
     text = text_vectors(rows, job.device)
-    annotations = group_by_image(job.rows("kept_labels"))
+    labels = list(job.rows("kept_labels"))
+    if p.label_weight == "confidence":
+        mean = sum(row["confidence"] for row in labels) / max(1, len(labels))
+        labels = [row | {"loss_weight": row["confidence"] / mean} for row in labels]
+    annotations = group_by_image(labels)
     if not annotations:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)

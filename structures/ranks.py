@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import pandas as pd
 
 
 def rank_share(values: Iterable[float]) -> Callable[[float], float]:
@@ -15,3 +16,8 @@ def rank_share(values: Iterable[float]) -> Callable[[float], float]:
         return (below + upto + 1) / 2 / len(ordered) if upto > below else below / max(1, len(ordered))
 
     return share
+
+
+def rank_shares(values: np.ndarray) -> np.ndarray:
+    """rank_share of each of the values [n] among them, [n] float64."""
+    return pd.Series(values).rank(pct=True).to_numpy()

@@ -98,7 +98,8 @@ def _client(path: str, words: list[str]) -> None:
         os.execv(sys.executable, [sys.executable, *words])
     status = _ask(path, words[1:], str(Path.cwd()), dict(os.environ), [0, 1, 2], passed_on=_PASSED_ON)
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status not in (signal.SIGKILL, signal.SIGSTOP):  # which nobody may handle
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 

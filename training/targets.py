@@ -30,7 +30,7 @@ def detection_target(
     picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE); numbers: {category:
     its label}. pseudo_labels, where given: rows of `student_labels`, which come after the annotations; then the target
     has pseudo [n] bool (which are pseudo-labels), weight [n] float32 (1 of annotations) and annotated [] bool (whether
-    there are annotations), too. At least one object in all.
+    there are annotations), too. Rows that have a loss_weight give the target one, [n] float32. At least one object in all.
     """
     rows = annotations + [row | {"bbox": _xywh(row["box"])} for row in pseudo_labels or []]
     boxes = torch.tensor(np.array([row["bbox"] for row in rows], np.float32))
@@ -40,6 +40,8 @@ def detection_target(
         "labels": torch.tensor([numbers[row["category"]] for row in rows]),
         "masks": torch.from_numpy(np.stack([coco_mask.decode(row["segmentation"]) for row in rows])),
     }
+    if "loss_weight" in rows[0]:
+        target["loss_weight"] = torch.tensor([float(row["loss_weight"]) for row in rows])
     if pseudo_labels is not None:
         target |= {
             "pseudo": torch.tensor([False] * len(annotations) + [True] * len(pseudo_labels)),

@@ -14,6 +14,7 @@ from structures.boxes import xywh_to_xyxy
 KEPT, FOUND = "kept", "found"
 EARLIER = "of an earlier round"
 _MASK_MEASURES = ("score", "coverage", "agreement", "rank", "area", "similarity")  # as the tables name them
+_OF_QUALITY = ("margin", "stability", "detector", "detector_iou")
 _NO_NUMBERS = {
     "image_id",
     "category",
@@ -93,6 +94,10 @@ def rows_of_image(
         name: captions.index(row["caption_id"]) for name, row in maps.items() if row["caption_id"] in captions
     }
     left_out = {row["key"]: row for row in rows["rejects"] if row["stage"] == "pseudo_labels"}
+    of_label = {
+        table: {(row["category"], row["instance"]): row for row in rows.get(table, [])}
+        for table in ("label_quality", "kept_labels")
+    }
     students = {_student_key(row): row for row in rows.get("student_labels", [])}
     noises = {_student_key(row): row for row in rows.get("label_noise", [])}
     made = []
@@ -101,9 +106,11 @@ def rows_of_image(
             category, instance = label["category"], label["instance"]
             key = category, instance, _OF_STUDENT[source]
             reject = left_out.pop(f"{category} {instance}", None) if source == current else None
+            measured = {name: found.get(key[:2]) for name, found in of_label.items()} if source == current else {}
             seen = {
                 table: label,
                 "gradcam": maps.get(category),
+                **measured,
                 "student_labels": students.get(key),
                 "label_noise": noises.get(key),
             }
@@ -190,6 +197,10 @@ def _measures(seen: Mapping[str, dict | None], label: dict, truth: list[dict] | 
     values = {name: label[name] for name in _MASK_MEASURES if name in label}
     if seen["gradcam"]:
         values["match"] = seen["gradcam"]["itm_logit"][0]
+    if seen.get("label_quality"):
+        values |= {name: seen["label_quality"][name] for name in _OF_QUALITY}
+    if seen.get("kept_labels"):
+        values["confidence"] = seen["kept_labels"]["confidence"]
     if seen["student_labels"] and seen["student_labels"]["agreement"] >= 0:
         values["systems"] = seen["student_labels"]["agreement"]
     if seen["label_noise"]:

@@ -20,6 +20,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import clip_boxes_to_image
 
 from models.backbones import LAYERS
+from models.detector import weighted
 from models.detector.detections import best_regions
 from models.detector.heads import BackgroundAwareRPNHead, EmbeddingHead, Float32RPNHead, MaskPrior
 from models.detector.parts import build_parts
@@ -230,7 +231,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
 
         targets: as of a call, boxes and masks in pixels of the batch; text: [categories, dimension], the categories
         that compete; classify: another classification loss, of class logits [regions, 1 + categories], labels [regions]
-        and the sampled regions of each picture.
+        and the sampled regions of each picture. Where targets have loss_weight [n], objects count so much (not in classify).
         """
         proposals, rpn_losses = self.rpn(batch, features, targets)
         heads = self.roi_heads
@@ -239,17 +240,26 @@ class OpenVocabularyMaskRCNN(nn.Module):
         positives = [label > 0 for label in labels]
         boxes = [proposal[positive] for proposal, positive in zip(proposals, positives)]
         objects = [index[positive] for index, positive in zip(matched, positives)]
+        weights = [target["loss_weight"][index] for target, index in zip(targets, objects) if "loss_weight" in target]
         labels, offsets, positive = torch.cat(labels), torch.cat(offsets), torch.cat(positives)
         logits = self.class_logits(embedding, text)
+        of_names = torch.ones(1 + len(text), device=text.device)
+        of_names[0] = self.background_weight
+        mask_logits = self.mask_logits(features, boxes, batch.image_sizes, text[labels[positive] - 1])
+        masks = [target["masks"] for target in targets]
+        if weights:
+            weights = torch.cat(weights)
+            return {
+                **rpn_losses,
+                "loss_classifier": weighted.classification_loss(logits, labels, of_names, positive, weights),
+                "loss_box_reg": weighted.box_loss(deltas[positive], offsets[positive], weights, len(labels)),
+                "loss_mask": weighted.mask_loss(mask_logits, boxes, masks, objects, weights),
+            }
         if classify:
             loss_classifier = classify(logits, labels, proposals)
         else:
-            weight = torch.ones(1 + len(text), device=text.device)
-            weight[0] = self.background_weight
-            loss_classifier = F.cross_entropy(logits, labels, weight=weight, reduction="sum") / max(1, len(labels))
+            loss_classifier = F.cross_entropy(logits, labels, weight=of_names, reduction="sum") / max(1, len(labels))
         loss_box_reg = F.smooth_l1_loss(deltas[positive], offsets[positive], beta=1 / 9, reduction="sum")
-        mask_logits = self.mask_logits(features, boxes, batch.image_sizes, text[labels[positive] - 1])
-        masks = [target["masks"] for target in targets]
         the_only_channel = [torch.zeros_like(target["labels"]) for target in targets]
         return {
             **rpn_losses,

@@ -146,6 +146,8 @@ def test_one_row_runs_from_the_command_line():
     assert "| nouns " in table([row])
 
 
+# measured, and said in docs/speed.md
+NOT_KEPT = {"gradcam on NVIDIA H200"}
 KEPT = json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
@@ -159,6 +161,6 @@ def test_a_kept_result_holds_by_its_own_numbers(row):
     columns = {field.name for field in fields(Row)}
     measured = Row(**{name: value for name, value in row.items() if name in columns})
     assert np.isfinite(measured.ours)
-    assert measured.holds is row["holds"] is True, table([row])
+    assert measured.holds is row["holds"] is (f"{row['name']} on {row['device']}" not in NOT_KEPT), table([row])
     if measured.spread:
         assert measured.spread[0] <= measured.ratio <= measured.spread[1]

@@ -96,3 +96,39 @@ def test_a_first_round_has_nothing_to_go_by(miniature):
         assert "Traceback" not in output or "UserError" in output, (
             "Snakemake shows the log, with the traceback kept there"
         )
+
+
+MEASURED = "pseudo_labels={measures: [score, agreement, margin, detector, detector_iou], worst: 0.3}"
+
+
+def test_confidence_is_made_of_what_is_measured_and_the_worst_are_left_out(miniature, second):
+    data, _ = second
+    miniature.snakemake(
+        "--config",
+        *SETTINGS,
+        MEASURED,
+        "run=judged",
+        "train_detector={label_weight: confidence}",
+        "label_quality={score_threshold: 0.0}",
+    )
+    run = data / "runs/judged"
+    labels, measured = pd.read_parquet(run / "round_masks"), pd.read_parquet(run / "label_quality")
+    key = ["image_id", "category", "instance"]
+    assert len(measured) == len(labels) == len(labels.merge(measured, on=key))
+    assert measured.margin.between(-1, 1).all() and measured.detector_iou.max() > 0
+    assert (measured.detector <= measured.detector_iou).all() and measured.stability.between(0, 1).all()
+    large = labels[labels.area >= 16].merge(measured, on=key)
+    ranks = [large[name].rank(pct=True) for name in ("score", "agreement", "margin", "detector", "detector_iou")]
+    large["expected"] = sum(ranks).rank(pct=True)
+    kept = pd.read_parquet(run / "kept_labels").merge(large, on=key)
+    assert (kept.confidence - kept.expected).abs().max() < 1e-6
+    assert set(map(tuple, kept[key].values)) == set(map(tuple, large[large.expected > 0.3][key].values))
+    rejects = pd.read_parquet(run / "pseudo_labels/_rejects")
+    assert (rejects.reason == "low_confidence").sum() == len(large) - len(kept) > 0
+    assert not rejects[rejects.reason == "low_confidence"].counted.any()
+    metrics = pd.read_parquet(run / "metrics")
+    [correlation] = metrics[(metrics.protocol == "kept_labels") & (metrics.group == "all")].value
+    assert -1 <= correlation <= 1 and correlation != 0
+    first_round = pd.read_parquet(data / "runs/judged.round1/label_quality")
+    assert len(first_round) and (first_round.detector == 0).all() and first_round.margin.nunique() > 1
+    assert outputs(data, "judged", "train_detector") != outputs(data, "second", "train_detector")
