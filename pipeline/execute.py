@@ -279,6 +279,18 @@ def _work(
 
     job = Job(action, blobs=blobs, scratch=scratch, threads=args.threads)
     try:
+        counts = _counted(action, run, job, args)
+        if action.stage.processes:
+            processes.wait_for_all()  # the first to be done removes what the others write into
+    finally:
+        if action.stage.processes:
+            processes.destroy_process_group()
+    return action.manifest(job.outputs, counts), job.repeatable
+
+
+def _counted(action: Action, run: Callable, job, args: argparse.Namespace) -> dict:
+    """Run the stage; the counts of its manifest."""
+    try:
         _use_threads(args.threads)
         if action.stage.gpu:
             trains = "training" in action.stage.shares
@@ -287,12 +299,9 @@ def _work(
         if action.stage.processes:
             processes.init_process_group(job.device)
         run(job)
-        counts = job.finish()
+        return job.finish()
     finally:
         job.close()
-        if action.stage.processes:
-            processes.destroy_process_group()
-    return action.manifest(job.outputs, counts), job.repeatable
 
 
 def _renamed(manifest: Manifest, stage: Stage, shard: str) -> list[Output]:

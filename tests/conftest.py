@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -91,14 +92,21 @@ MINIATURE = {
 }
 
 
+_ONE_THREAD = threading.Lock()
+
 # Functions in a process of their own are forked off one that has the slow imports behind it.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.xpm.student", "models.grounding.grounder"])
 
 
-@cache
 def preloaded_python() -> tuple:
     """The preloaded Python of all processes that test, which the first that needs it starts: what keeps it alive."""
+    with _ONE_THREAD:  # of two threads that both took a lease the cache would keep one; the server might end with the other
+        return _lease_of_preloaded_python()
+
+
+@cache
+def _lease_of_preloaded_python() -> tuple:
     path, server = Path(os.environ[preloaded.VARIABLE]), None
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -62,6 +62,21 @@ def destroy_process_group() -> None:
         torch.distributed.destroy_process_group()
 
 
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if get_world_size() > 1:
+        import torch
+
+        torch.distributed.all_reduce(torch.zeros((), device=_device()))
+
+
+def _device() -> str:
+    """Where tensors must be that the processes exchange."""
+    import torch
+
+    return "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+
+
 def reduce_dict(values: dict) -> dict:
     """The mean over the processes of each of named scalars (tensors [] on one device), detached; all have the same
     names."""

@@ -9,7 +9,7 @@ import torch
 
 from store.fingerprint import ROOT
 from structures.errors import UserError
-from tests.conftest import forked
+from tests.conftest import forked, on_two_processes
 from training.processes import (
     LAUNCHED,
     all_reduce_min_,
@@ -132,3 +132,47 @@ def test_a_batch_that_can_not_be_shared_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="batch of 10 can't be split over 2 processes, 2 times"):
         batch_share(10, 2)
+
+
+LATE = """
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pipeline.job
+from pipeline.execute import _work
+from training import processes
+
+
+class Job:
+    device, outputs, repeatable = "cpu", [], True
+
+    def __init__(self, action, **_): ...
+
+    def finish(self):
+        return {}
+
+    def close(self): ...
+
+
+def run(job):
+    if processes.get_rank() == 1:
+        time.sleep(2)
+        Path("scratch", "late").write_text("")
+
+
+pipeline.job.Job = Job
+stage = SimpleNamespace(gpu=0, processes=True, shares=())
+action = SimpleNamespace(stage=stage, manifest=lambda outputs, counts: None)
+_work(action, run, None, Path("scratch"), SimpleNamespace(threads=1))
+if processes.is_main_process():
+    shutil.rmtree("scratch")
+"""
+
+
+def test_who_is_done_waits_for_the_others_before_their_folder_is_removed(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "late.py").write_text(LATE)
+    on_two_processes(tmp_path / "late.py")
+    assert not (tmp_path / "scratch").exists()
