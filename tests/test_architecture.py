@@ -231,7 +231,7 @@ def test_a_stage_asks_for_no_input_that_it_did_not_declare():
         asked = set(
             re.findall(r'job\.(?:rows|table|count|count_images|by_image|checkpoint|paths|has)\(\s*"(\w+)"', source)
         )
-        assert asked <= {*stage.artifacts, *stage.round_before}, name
+        assert asked <= {*stage.artifacts, *stage.artifacts_of_round_before}, name
 
 
 def test_tables_are_values_and_nothing_else():
