@@ -127,7 +127,7 @@ class Rates:
 
     def _training(self, model, picture: torch.Tensor, target: dict, count: int, precision: str):
         """Steps of so many pictures (one on a processor) without an optimizer's."""
-        count = count if self.device == "cuda" else 1
+        count = min(count, self.batch) if self.device == "cuda" else 1
         target = {key: value.to(self.device) for key, value in target.items()}
 
         def step():
