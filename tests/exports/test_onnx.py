@@ -54,9 +54,17 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, torch.Tensor],
         if alike.any():
             overlap = (found["masks"][alike] & expected["masks"][i]).sum((1, 2))
             union = (found["masks"][alike] | expected["masks"][i]).sum((1, 2))
-            assert (overlap >= 0.99 * union).any()
+            assert (overlap >= 0.99 * union).any() or is_between_pixels(expected["boxes"][i])
         else:
             assert len(expected["scores"]) == most and score < expected["scores"][-1] + 1e-5
+
+
+def is_between_pixels(box: np.ndarray) -> bool:
+    """Whether a box's last digits decide over which whole pixels torchvision stretches its mask of 28 (C4: 14) cells and a
+    border."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+    corners = np.array([centre + sign * half * (cells + 2) / cells for cells in (14, 28) for sign in (-1, 1)])
+    return np.abs(corners - corners.round()).min() < 1e-3
 
 
 def random_detector(backbone: str = "small", **settings) -> OpenVocabularyMaskRCNN:
