@@ -50,6 +50,8 @@ WHAT_CAME_OUT = {
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
     "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
     "export": "ingest categories nouns pseudo_labels? student_labels?",
+    "export_model": "ingest embed_text pseudo_labels? train_detector? finetune_detector? train_teacher? student_labels? "
+    "train_student? evaluate?",
     "gallery": "ingest categories nouns gradcam? selective_search? propose? select_boxes? segment? relabel? label_quality? pseudo_labels? "
     "train_wspn? train_detector? finetune_detector? pretrain_captions? train_teacher? teacher_labels? student_labels? "
     "train_student? label_noise? detect evaluate?",
@@ -79,9 +81,9 @@ localrules:
 
 
 rule all:
-    """The gallery and the sheets of a run, its scores where there is ground truth, its labels in the formats that are asked for."""
+    """The gallery and the sheets of a run, its scores where there is ground truth, its labels and a detector in the formats that are asked for."""
     input:
-        FLOW.goals("report", "gallery", scores="evaluate", exports="export"),
+        FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model"),
         FLOW.overview("scores.csv"),
         lambda _: FLOW.check_until(workflow.dag_settings.until),
 

@@ -67,6 +67,11 @@ def export(args: argparse.Namespace) -> None:
     check_run_name(run, "--run")
     if args.worst < 0:
         raise UserError(f"--worst {args.worst}: at least 0")
+    if args.to == "onnx":
+        raise UserError(
+            "--to onnx: labels have no such format; a trained detector leaves by "
+            "`python -m stages.export_model --export.onnx train_detector`"
+        )
     out = args.out or Path(f"{run}-{args.to}")
     done = hand_out(config, args.data / "runs" / run, args.to, out, worst=args.worst, pictures=not args.no_pictures)
     print(done)

@@ -56,7 +56,7 @@ def stage_arguments(stage: Stage) -> argparse.Namespace:
     parser.add_argument("--verify", action="store_true", help="check the digests of all inputs before reading")
     group = parser.add_argument_group("parameters")
     for flag, path, rules in _flags(stage):
-        kind = rules["type"] if "type" in rules else f"one of {', '.join(rules['enum'])}"
+        kind = rules["type"] if "type" in rules else f"one of {', '.join(filter(None, rules['enum']))}"
         meaning = f"{rules.get('description', '')} ({kind}, default {json.dumps(rules.get('default'))})"
         dest = "p:" + ".".join(path)
         group.add_argument(f"--{flag}", dest=dest, metavar="VALUE", help=meaning.replace("%", "%%"))

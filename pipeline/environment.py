@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "inflect": ("inflect",),
     "nltk": ("nltk",),
     "numpy": ("numpy",),
+    "onnx": ("onnx",),
     "pandas": ("pandas",),
     "pyarrow": ("pyarrow",),
     "pycocotools": ("pycocotools",),

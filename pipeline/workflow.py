@@ -250,12 +250,13 @@ class Workflow:
 
     # What the whole run asks for
 
-    def goals(self, *names: str, scores: str, exports: str = "") -> list[str]:
+    def goals(self, *names: str, scores: str, exports: str = "", model: str = "") -> list[str]:
         """What `all` asks for: the stages of the names, the one of the scores, of earlier rounds as well, where there is
-        ground truth, and the one of the exports, if it is named and formats are."""
+        ground truth, and those of the exports, of labels and of a detector, if they are named and formats, or a detector, are."""
         runs = [self.run, *(before["run"] for before in rounds_before(self.config))]
         measured = [manifest for run in runs for manifest in self._of_run(run, scores)]
-        exported = self.of_this_run(exports) if exports and self.config[exports]["formats"] else []
+        asked = {exports: self.config["export"]["formats"], model: self.config["export"]["onnx"]}
+        exported = self.of_this_run(*(stage for stage, what in asked.items() if stage and what))
         return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
 
     def check_until(self, until: Iterable[str]) -> list[str]:
@@ -280,6 +281,12 @@ class Workflow:
             raise UserError(
                 "review.decisions is set, but no detector of this run learns from Mask-free OVIS's labels, which are those "
                 "that people review: leave it empty, or change detectors or student_labels.labels"
+            )
+        leaves, trained = self.config["export"]["onnx"], detectors(self.config)
+        if leaves and leaves not in trained:
+            raise UserError(
+                f"export.onnx is {leaves}, which this run does not train as one of its detectors: name one of "
+                f"{', '.join(trained)}, or change detectors"
             )
         needed = [stage for name, stage in stages().items() if name in names]
         missing = missing_files(needed, self.config)

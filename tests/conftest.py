@@ -101,7 +101,9 @@ SERVER.set_forkserver_preload(["pandas", "pyarrow.parquet", "torch", "models.xpm
 
 def preloaded_python() -> tuple:
     """The preloaded Python of all processes that test, which the first that needs it starts: what keeps it alive."""
-    with _ONE_THREAD:  # of two threads that both took a lease the cache would keep one; the server might end with the other
+    with (
+        _ONE_THREAD
+    ):  # of two threads that both took a lease the cache would keep one; the server might end with the other
         return _lease_of_preloaded_python()
 
 

@@ -71,7 +71,10 @@ class BackgroundAwareRPNHead(RPNHead):
         logits, offsets = [], []
         for features in x:
             hidden = self.conv(features)
-            anchors = self.cls_logits(hidden).unflatten(1, (-1, sides.shape[1]))
+            cells = self.cls_logits(hidden)
+            anchors = cells.reshape(
+                len(cells), -1, sides.shape[1], *cells.shape[-2:]
+            )  # unflatten is traced with its numbers
             logits.append(torch.einsum("badhw,d->bahw", anchors, sides[0] - sides[1]).float())
             offsets.append(self.bbox_pred(hidden).float())
         return logits, offsets
