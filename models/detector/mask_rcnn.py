@@ -24,6 +24,7 @@ from models.detector import weighted
 from models.detector.detections import best_regions
 from models.detector.heads import BackgroundAwareRPNHead, EmbeddingHead, Float32RPNHead, MaskPrior
 from models.detector.parts import build_parts
+from models.detector.roi_pooling import know_strides
 from models.pixels import COLOUR_MEAN, COLOUR_STD
 from structures.errors import UserError
 from structures.tensors import TensorsError, take_over
@@ -116,7 +117,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         )
         levels = list(parts.levels)
         self.roi_heads = RoIHeads(
-            parts.pooling(levels, parts.box_side, 2),
+            know_strides(parts.pooling(levels, parts.box_side, 2), parts.strides),
             parts.box_head,
             EmbeddingHead(parts.hidden, dimension, background),
             fg_iou_thresh=0.5,
@@ -127,7 +128,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
             score_thresh=box_score_thresh,
             nms_thresh=box_nms_thresh,
             detections_per_img=box_detections_per_img,
-            mask_roi_pool=parts.pooling(levels, parts.mask_side, 2),
+            mask_roi_pool=know_strides(parts.pooling(levels, parts.mask_side, 2), parts.strides),
             mask_head=parts.mask_head,
             mask_predictor=parts.mask_predictor,
         )

@@ -15,7 +15,7 @@ from torchvision.ops import MultiScaleRoIAlign, clip_boxes_to_image
 
 from models.detector.detections import best_regions
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
-from models.detector.roi_pooling import SmallMapRoIAlign
+from models.detector.roi_pooling import SmallMapRoIAlign, know_strides
 
 MASK_THRESHOLD = 0.5
 
@@ -41,8 +41,7 @@ class OneImageDetector(nn.Module):
         self.eval()
 
     def example(self) -> tuple[Tensor, Tensor]:
-        """An image and text to trace. RoIAlign infers the scales of its maps from the first image that it sees, which is why it
-        is one of ordinary shape."""
+        """An image and text to trace."""
         height, dimension = self.model.transform.min_size[-1], self.model.roi_heads.box_predictor.embedding.out_features
         return torch.zeros(3, height, height * 4 // 3), torch.eye(1, dimension)
 
@@ -88,7 +87,8 @@ def _operator(pooling: MultiScaleRoIAlign) -> MultiScaleRoIAlign:
     """The same pooling by torchvision's operator."""
     if not isinstance(pooling, SmallMapRoIAlign):
         return pooling
-    return MultiScaleRoIAlign(pooling.featmap_names, pooling.output_size, pooling.sampling_ratio)
+    operator = MultiScaleRoIAlign(pooling.featmap_names, pooling.output_size, pooling.sampling_ratio)
+    return know_strides(operator, [round(1 / scale) for scale in pooling.scales])
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: Tensor) -> Tensor:

@@ -19,13 +19,14 @@ from models.detector.roi_pooling import SmallMapRoIAlign
 @dataclass
 class Parts:
     """features: images [batch, 3, h, w] to maps "0", "1" … of `channels`; levels: those that regions are pooled from,
-    at box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output;
+    of so many pixels' strides, at box_side and mask_side cells; anchors: sizes in pixels, of each map; hidden: width of box_head's output;
     ranked, proposals: those of each map that the RPN ranks, and those of them that it keeps (non-maximum suppression);
     sampled: regions of an image in a step; pooling: RoIAlign, torchvision's or the one for small maps."""
 
     features: nn.Module
     channels: int
     levels: tuple[str, ...]
+    strides: tuple[int, ...]
     anchors: tuple[tuple[int, ...], ...]
     box_head: nn.Module
     hidden: int
@@ -87,6 +88,7 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool, trainable_lay
             features=_OneMap(body),
             channels=1024,
             levels=("0",),
+            strides=(16,),
             anchors=((32, 64, 128, 256, 512),),
             box_head=_Mean(stage),
             hidden=2048,
@@ -100,7 +102,7 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool, trainable_lay
             sampled=512,
             box_side=14,
         )
-    body, channels, _ = build_backbone(backbone, weights, frozen=frozen, trainable_layers=trainable_layers)
+    body, channels, strides = build_backbone(backbone, weights, frozen=frozen, trainable_layers=trainable_layers)
     if backbone == "small":
         levels, width, extra, hidden, layers = ("1", "2", "3"), 96, False, 256, (96, 96)
         anchors, proposals, sampled = (20, 40, 72), {"training": 300, "testing": 100}, 64
@@ -111,6 +113,7 @@ def build_parts(backbone: str, weights: dict | None, frozen: bool, trainable_lay
         features=_Pyramid(body, [channels[int(i)] for i in levels], levels, width, extra),
         channels=width,
         levels=tuple(str(i) for i in range(len(levels))),
+        strides=tuple(strides[int(i)] for i in levels),
         anchors=tuple((size,) for size in anchors),
         box_head=TwoMLPHead(width * 49, hidden),
         hidden=hidden,

@@ -8,20 +8,31 @@ torchvision's kernel walks through the samples and, on a processor, adds up thei
 matrices use all of them. On maps of a few thousand cells they win; on large maps the kernel does.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torchvision.ops.poolers import MultiScaleRoIAlign, _setup_scales
+from torchvision.ops.poolers import MultiScaleRoIAlign, initLevelMapper
+
+
+def know_strides(pooling: MultiScaleRoIAlign, strides: Sequence[int]) -> MultiScaleRoIAlign:
+    """Tell a pooling the strides of its maps, finest first. By itself it infers them from the first image that it sees, for all
+    that come after, and takes the wrong ones from an image many times as wide as high."""
+    pooling.scales = [1 / stride for stride in strides]
+    first, last = (int(math.log2(stride)) for stride in (strides[0], strides[-1]))
+    scale, level = pooling.canonical_scale, pooling.canonical_level
+    pooling.map_levels = initLevelMapper(first, last, canonical_scale=scale, canonical_level=level)
+    return pooling
 
 
 class SmallMapRoIAlign(MultiScaleRoIAlign):
-    """As torchvision's, which says what the arguments are; each region is pooled from the level of its size."""
+    """As torchvision's, which says what the arguments are; each region is pooled from the level of its size. Its maps' strides
+    are those that know_strides says."""
 
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Maps [batch, channels, h, w] by name, boxes [n, 4] xyxy of each image, to [regions, channels, side, side]."""
         maps = [x[name] for name in self.featmap_names]
-        if self.scales is None or self.map_levels is None:
-            # as the parent class does within its forward; there is no public way to ask for this alone
-            self.scales, self.map_levels = _setup_scales(maps, image_shapes, self.canonical_scale, self.canonical_level)
         levels = self.map_levels(boxes) if len(maps) > 1 else torch.zeros(sum(map(len, boxes)), device=maps[0].device)
         places, pooled, first = [], [], 0
         for image, rects in enumerate(boxes):

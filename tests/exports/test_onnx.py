@@ -85,7 +85,7 @@ class Exported:
         network = OneImageDetector(random_detector(backbone, **settings), **THRESHOLDS)
         write_onnx(path, network, network.example(), {"detector": "train_detector", **THRESHOLDS})
         self.session = session_of(path)
-        self.check(network.example()[0], NAMES)  # from which RoIAlign infers its scales
+        self.check(network.example()[0], NAMES)
 
     def check(self, image: torch.Tensor, text: torch.Tensor) -> int:
         """How many objects both find."""

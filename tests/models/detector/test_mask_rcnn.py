@@ -255,3 +255,20 @@ def test_what_a_given_region_is_called_is_what_its_embedding_says_in_pixels_of_t
     torch.testing.assert_close(both[:2], boxes)
     torch.testing.assert_close(called_both[:2], expected)
     assert len(both) > 2 and both[:, 2].max() <= 40 and both[:, 3].max() <= 32
+
+
+@pytest.mark.parametrize("backbone", ["small", "resnet50", "resnet50_c4"])
+def test_what_is_found_does_not_depend_on_the_image_before(backbone):
+    """Of a low and wide one torchvision's RoIAlign would infer other scales of its maps, and keep them."""
+    torch.manual_seed(0)
+    text = F.normalize(torch.randn(3, 6), dim=1)
+    wide, ordinary = torch.rand(3, 97, 501), torch.rand(3, 96, 128)
+    first = OpenVocabularyMaskRCNN(backbone=backbone, dimension=6, min_size=96, max_size=144).eval()
+    second = copy.deepcopy(first)
+    options = {"score_threshold": 0.0, "nms_iou": 0.5, "max_detections": 20}
+    after = [first.detect(image, {"all": text}, **options)["all"] for image in (wide, ordinary)]
+    before = [second.detect(image, {"all": text}, **options)["all"] for image in (ordinary, wide)][::-1]
+    for one, other in zip(after, before):
+        assert len(one["boxes"]) > 0
+        for name in ("boxes", "scores", "labels", "masks"):
+            assert torch.equal(one[name], other[name]), name
