@@ -46,9 +46,9 @@ XPM = {
 }
 WHAT_CAME_OUT = {
     "detect": "ingest embed_text detector",
-    "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel? pseudo_labels",
+    "evaluate_labels": "ingest categories nouns gradcam selective_search propose select_boxes segment relabel?",
     "evaluate_proposals": "ingest categories train_wspn? train_teacher?",
-    "evaluate": "ingest categories detect evaluate_labels? evaluate_proposals? student_labels? label_noise?",
+    "evaluate": "ingest categories detect pseudo_labels? evaluate_labels? evaluate_proposals? student_labels? label_noise?",
     "export": "ingest categories nouns pseudo_labels? student_labels?",
     "export_model": "ingest embed_text pseudo_labels? train_detector? finetune_detector? train_teacher? student_labels? "
     "train_student? evaluate?",

@@ -75,7 +75,8 @@ class Rates:
         )
 
     def _wspn(self):
-        model = WSPN(backbone="resnet50", categories=48, hidden=1024, min_size=480).to(self.device)
+        model = WSPN(backbone="resnet50", categories=48, hidden=1024, min_size=480)
+        model = model.to(self.device, memory_format=torch.channels_last)
         return model, float_on(self.device, uint8_tensor(self.scene)), torch.from_numpy(self.boxes).to(self.device)
 
     def train_wspn(self):
@@ -119,8 +120,8 @@ class Rates:
         return lambda: cut_out(colours, activation, inside, **options), crops, "crops/s"
 
     def _detector(self, kind=OpenVocabularyMaskRCNN, names: int = 65, dimension: int = 512, **options):
-        options = {"backbone": "resnet50", "dimension": dimension, "min_size": 800, "max_size": 1333} | options
-        model = kind(**options).to(self.device)
+        sizes = {"backbone": "resnet50", "trainable_layers": 3, "min_size": 800, "max_size": 1333}
+        model = kind(**sizes | options, dimension=dimension).to(self.device, memory_format=torch.channels_last)
         text = F.normalize(torch.randn(names, dimension, device=self.device), dim=1)
         model.set_vocabulary(text)
         return model, float_on(self.device, uint8_tensor(self.scene)), text

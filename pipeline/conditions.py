@@ -66,8 +66,10 @@ def later_round_alone(config: dict) -> bool:
 
 
 def measures_labels(config: dict) -> bool:
-    """Whether the confidence of labels is made of what label_quality measures, too."""
-    return not set(config["pseudo_labels"]["measures"]) <= {"score", "coverage", "agreement"}
+    """Whether the confidence of labels is made of what label_quality measures, too; before the second round no detector has
+    looked at them."""
+    known = {"score", "coverage", "agreement"} | ({"detector", "detector_iou"} if first_round(config) else set())
+    return not set(config["pseudo_labels"]["measures"]) <= known
 
 
 def compares_proposals(config: dict) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
-from pipeline.conditions import reviewed, uses_ovis_labels
+from pipeline.conditions import measures_labels, reviewed, uses_ovis_labels
 from pipeline.config import checked, has_ground_truth
 from pipeline.config_file import read_yaml
 from pipeline.environment import environment
@@ -264,6 +264,8 @@ class Workflow:
         stops behind all jobs of a rule at once, and would find none of the later ones to begin with (its issue 823)."""
         chained = {"pseudo_labels", "train_detector"} if self.config["rounds"] > 1 else set()
         chained |= {"relabel"} if self.config["rounds"] > 2 else set()
+        if measures_labels(self.config) and any(map(measures_labels, rounds_before(self.config))):
+            chained |= {"label_quality"}
         for stage in sorted(chained & set(until)):
             [goal] = self.of_this_run(stage)[:1]
             raise UserError(

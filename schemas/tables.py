@@ -57,8 +57,8 @@ _METRICS = (
     (
         "protocol",
         pa.string(),
-        "constrained, generalized: detector; grounding, proposals, pseudo_labels: what precedes it, on training "
-        "images; val_proposals: on validation images",
+        "constrained, generalized: detector; grounding, proposals, pseudo_labels, kept_labels: what precedes it, "
+        "on training images; val_proposals: on validation images",
     ),
     ("kind", pa.string(), "bbox, segm, or the map or proposals measured"),
     ("group", pa.string(), "base, novel, all; a category where the protocol ends in _base or _novel"),

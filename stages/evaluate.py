@@ -1,5 +1,5 @@
 """Score each detector as the papers do: constrained and generalized, base, novel and all, boxes and masks; and how well
-a student's reliability (XPM, Eq. 7) tells good pseudo-masks from bad ones."""
+the confidence of labels, and a student's reliability (XPM, Eq. 7), tell good masks from bad ones."""
 
 import logging
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ STAGE = Stage(
         "judged",
         "detections",
         Input("label_metrics", when=uses_ovis_labels),
+        Input("kept_labels", when=uses_ovis_labels),
         Input("proposal_metrics", when=compares_proposals),
         Input("student_labels", when=estimates_noise),
         Input("label_noise", when=estimates_noise),
@@ -55,6 +56,9 @@ def run(job) -> None:
         if job.has("proposal_metrics"):
             for row in job.rows("proposal_metrics"):
                 writer.add(detector="", **row)
+        if job.has("kept_labels"):
+            for row in _confidence(job, truth, ancestors, vocabulary):
+                writer.add(detector="", protocol="kept_labels", kind="confidence", **row)
         if job.has("label_noise"):
             for row in _reliability(job, truth, ancestors, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)
@@ -86,30 +90,59 @@ def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
         log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
 
 
+def _with_iou(labels: Iterator[dict], judged, truth: list[dict], vocabulary) -> Iterator[tuple[dict, str, float]]:
+    """(label, its category's group, the IoU of its mask with the most alike true one) of what was judged."""
+    from evaluation.ground_truth import annotations_by_image_and_category
+    from evaluation.judged import of_judged
+    from evaluation.label_quality import best_iou
+    from structures.progress import progress
+
+    objects = annotations_by_image_and_category(truth)
+    for row in progress(of_judged(labels, judged), description="labels against the truth", unit="label"):
+        if row["category"] in vocabulary.measured:
+            annotations = objects.get((row["image_id"], row["category"]), [])
+            iou = best_iou(row["segmentation"], [annotation["segmentation"] for annotation in annotations])
+            yield row, vocabulary.group(row["category"]), iou
+
+
+def _confidence(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]:
+    """Of the labels that a detector learned from: the rank correlation of their confidence with the IoU."""
+    import pandas as pd
+
+    from evaluation.judged import judged_categories
+    from evaluation.label_quality import rank_correlation
+
+    columns = ["image_id", "category", "confidence", "segmentation"]
+    labelled = {row["image_id"] for row in job.rows("kept_labels", ["image_id"])}
+    judged = judged_categories(job.rows("judged"), labelled, ancestors)
+    labels = _with_iou(job.rows("kept_labels", columns), judged, truth, vocabulary)
+    frame = pd.DataFrame(((group, row["confidence"], iou) for row, group, iou in labels), columns=("group", "a", "b"))
+    for group, of_group in [("all", frame), *frame.groupby("group")]:
+        yield {"group": group, "metric": "rank_correlation", "value": rank_correlation(of_group.a, of_group.b)}
+
+
 def _reliability(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
     import pandas as pd
 
-    from evaluation.ground_truth import annotations_by_image_and_category
-    from evaluation.judged import judged_categories, of_judged
-    from evaluation.label_quality import best_iou, rank_correlation
-    from structures.progress import progress
+    from evaluation.judged import judged_categories
+    from evaluation.label_quality import rank_correlation
 
-    objects = annotations_by_image_and_category(truth)
     columns = ("image_id", "category", "instance", "source")
     alphas = {
         tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
     }
     judged = judged_categories(job.rows("judged"), {key[0] for key in alphas}, ancestors)
-    rows = []
-    labels = of_judged(job.rows("student_labels", [*columns, "segmentation"]), judged)
-    for row in progress(labels, description="labels against the truth", unit="label"):
-        key = tuple(row[name] for name in columns)
-        if key in alphas and row["category"] in vocabulary.measured:
-            segmentations = [annotation["segmentation"] for annotation in objects.get(key[:2], [])]
-            iou = best_iou(row["segmentation"], segmentations)
-            rows.append((row["source"], vocabulary.group(row["category"]), alphas[key], iou))
+    known = (
+        row
+        for row in job.rows("student_labels", [*columns, "segmentation"])
+        if tuple(row[name] for name in columns) in alphas
+    )
+    rows = [
+        (row["source"], group, alphas[tuple(row[name] for name in columns)], iou)
+        for row, group, iou in _with_iou(known, judged, truth, vocabulary)
+    ]
     frame = pd.DataFrame(rows, columns=("source", "group", "alpha", "iou"))
     for source, of_source in [("all", frame), *frame.groupby("source")]:
         for group, of_group in [("all", of_source), *of_source.groupby("group")]:

@@ -19,7 +19,6 @@ STAGE = Stage(
         "pseudo_boxes",
         "pseudo_masks",
         Input("round_masks", when=later_round),
-        "kept_labels",
     ),
     writes=("label_metrics",),
     shares=("vision_language", "propose.by"),
@@ -59,14 +58,10 @@ def run(job) -> None:
             labels[protocol] = list(_measured_labels(protocol, of_judged(masks, judged), objects, note))
             _measure_instances(protocol, labels[protocol], _named(job, objects), note)
     _measure_other_scores(job, sizes, objects, note)
-    kept = (row for row in job.rows("kept_labels") if row["image_id"] in sizes and row["category"] in known)
-    correlations = _confidence_and_iou(of_judged(kept, judged), objects, vocabulary)
     _measure_proposals(job, sizes, truth, note)
     with job.writer("label_metrics") as writer:
         for (protocol, kind, group, metric), measured in sorted(values.items()):
             writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=float(np.mean(measured)))
-        for group, value in correlations.items():
-            writer.add(protocol="kept_labels", kind="confidence", group=group, metric="rank_correlation", value=value)
         for protocol, rows in labels.items():
             for kind in ("bbox", "segm"):
                 for group, metrics in average_precision(sizes, truth, rows, groups, kind).items():
@@ -205,19 +200,6 @@ def _measure_proposals(job, sizes: dict, truth: list[dict], note) -> None:
                 boxes = boxes_of.get(row["image_id"], np.zeros((0, 4)))
                 note("proposals", kind, row["category"], "recall50", box_recall(boxes[:50], row["bbox"]))
                 note("proposals", kind, row["category"], "recall", box_recall(boxes, row["bbox"]))
-
-
-def _confidence_and_iou(kept: Iterator[dict], objects: dict, vocabulary) -> dict[str, float]:
-    """The rank correlation of the labels' confidence with the IoU of their masks with true ones, of each group and of all."""
-    from evaluation.label_quality import best_iou, rank_correlation
-
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for row in kept:
-        annotations = objects.get((row["image_id"], row["category"]), [])
-        iou = best_iou(row["segmentation"], [annotation["segmentation"] for annotation in annotations])
-        for group in (vocabulary.group(row["category"]), "all"):
-            pairs.setdefault(group, []).append((row["confidence"], iou))
-    return {group: rank_correlation(*zip(*values)) for group, values in sorted(pairs.items())}
 
 
 def _measured_labels(protocol: str, pseudo_masks: Iterator[dict], objects: dict, note) -> Iterator[dict]:

@@ -24,6 +24,7 @@ REJECTS = {  # of a stage: whose labels they would have become
     "select_boxes": "ovis",
     "segment": "ovis",
     "relabel": "round",
+    "label_quality": "round",
     "pseudo_labels": "ovis",
     "teacher_labels": "xpm",
     "student_labels": "xpm",
@@ -37,12 +38,18 @@ CURVES = {
     "train_teacher": uses_teacher,
     "train_student": trains("train_student"),
 }
+
+
+def _measures_labels(config: dict) -> bool:
+    return uses_ovis_labels(config) and measures_labels(config)
+
+
 WHEN = {
     "ovis": uses_ovis_labels,
     "round": uses_ovis_labels_of_later_round,
     "xpm": uses_xpm_labels,
     "data": lambda config: True,
-} | {"student_labels": trains("train_student"), "label_noise": estimates_noise}
+} | {"student_labels": trains("train_student"), "label_noise": estimates_noise, "label_quality": _measures_labels}
 
 STAGE = Stage(
     name="gallery",
@@ -56,7 +63,7 @@ STAGE = Stage(
         Input("wspn_proposals", when=uses_ovis_labels),
         Input("pseudo_masks", when=uses_ovis_labels),
         Input("round_masks", when=uses_ovis_labels_of_later_round),
-        Input("label_quality", when=lambda config: uses_ovis_labels(config) and measures_labels(config)),
+        Input("label_quality", when=_measures_labels),
         Input("kept_labels", when=uses_ovis_labels),
         Input("teacher_masks", when=uses_xpm_labels),
         Input("student_labels", when=trains("train_student")),

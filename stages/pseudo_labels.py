@@ -32,11 +32,11 @@ def run(job) -> None:
     from structures.masks import box_of
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    confidences = _confidences(job, vocabulary)
+    confidences, sure = _confidences(job, vocabulary)
 
     def labels(tell: bool = False) -> Iterator[dict]:
-        for row, confidence in zip(_kept(job, vocabulary, tell), confidences):
-            if confidence <= job.params.worst:
+        for row, confidence, is_sure in zip(_kept(job, vocabulary, tell), confidences, sure):
+            if not is_sure:
                 if tell:
                     key, detail = (row["category"], row["instance"]), f"confidence {confidence:.3f}"
                     job.reject(row["image_id"], "low_confidence", detail, *key, counted=False)
@@ -60,10 +60,11 @@ def run(job) -> None:
 
 
 def _confidences(job, vocabulary):
-    """The confidence of each of _kept's labels, in their order, [n] float64."""
+    """The confidence of each of _kept's labels, in their order, [n] float64, and whether it is above that of the worst, [n]
+    bool: of those that tie all are, or none."""
     import numpy as np
 
-    from structures.ranks import rank_shares
+    from structures.ranks import mean_rank_shares, rank_shares
 
     measures = job.params.measures
     columns: dict[str, list[float]] = {name: [] for name in measures}
@@ -72,10 +73,11 @@ def _confidences(job, vocabulary):
         decided.append(bool(row["decided_by"]))
         for name in measures:
             columns[name].append(row[name])
-    looked_at, confidences = np.array(decided, bool), np.ones(len(decided))
-    ranks = [rank_shares(np.array(values, np.float32)[~looked_at]) for values in columns.values()]
-    confidences[~looked_at] = ranks[0] if len(ranks) == 1 else rank_shares(np.mean(ranks, axis=0))
-    return confidences
+    looked_at, confidences, sure = np.array(decided, bool), np.ones(len(decided)), np.ones(len(decided), bool)
+    of_others = [np.array(values, np.float32)[~looked_at] for values in columns.values()]
+    confidences[~looked_at] = mean_rank_shares(of_others)
+    sure[~looked_at] = rank_shares(confidences[~looked_at], upper=True) > job.params.worst
+    return confidences, sure
 
 
 def _kept(job, vocabulary, tell: bool = False) -> Iterator[dict]:

@@ -1,6 +1,6 @@
 """Numbers as their place among others, for scores whose size says nothing."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,12 @@ def rank_share(values: Iterable[float]) -> Callable[[float], float]:
     return share
 
 
-def rank_shares(values: np.ndarray) -> np.ndarray:
-    """rank_share of each of the values [n] among them, [n] float64."""
-    return pd.Series(values).rank(pct=True).to_numpy()
+def rank_shares(values: np.ndarray, *, upper: bool = False) -> np.ndarray:
+    """rank_share of each of the values [n] among them, [n] float64; upper: equal ones count wholly, not by half."""
+    return pd.Series(values).rank(pct=True, method="max" if upper else "average").to_numpy()
+
+
+def mean_rank_shares(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """rank_shares [n] of the mean of the ranks that each row has in several columns [n], whatever their order: sums of ranks
+    are exact."""
+    return rank_shares(np.sum([pd.Series(values).rank().to_numpy() for values in columns], axis=0))

@@ -67,7 +67,9 @@ def wait_for_all() -> None:
     if get_world_size() > 1:
         import torch
 
-        torch.distributed.all_reduce(torch.zeros((), device=_device()))
+        met = torch.zeros((), device=_device())
+        torch.distributed.all_reduce(met)
+        met.item()  # over nccl all_reduce itself returns before the others came
 
 
 def _device() -> str:

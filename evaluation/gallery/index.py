@@ -15,7 +15,7 @@ MEASURES = (
     ("score", "score", "low", "as the source scores its label: Eq. 6, a probability …"),
     ("coverage", "coverage", "low", "share of the whole activation that lies inside the box"),
     ("agreement", "agreement", "low", "mean activation inside the mask less outside it, within the box"),
-    ("confidence", "confidence", "low", "rank of pseudo_labels.measures among the labels that were kept, 1 the best"),
+    ("confidence", "confidence", "low", "rank of what pseudo_labels.measures names among the run's labels, 1 the best"),
     (
         "margin",
         "margin of the box",

@@ -21,6 +21,13 @@ def test_each_round_but_the_last_is_a_run_of_its_own_that_trains_the_detector_of
         assert before["gradcam"] == checked(THREE)["gradcam"]
 
 
+def test_people_decide_about_the_labels_of_the_last_round_alone():
+    asked = THREE | {"review": {"decisions": "reviewed.csv", "reviewer": "ann"}}
+    assert checked(asked)["review"]["decisions"] == "reviewed.csv"
+    for before in rounds_before(checked(asked)):
+        assert before["review"]["decisions"] == "" and before["review"]["reviewer"] == "ann"
+
+
 def test_one_round_has_none_before_it_and_a_wrong_key_of_earlier_ones_is_told():
     assert rounds_before(checked(MINIATURE)) == []
     with pytest.raises(ConfigError, match=r"train_detector\.stepz"):
