@@ -123,6 +123,8 @@ def test_what_could_not_be_fetched_is_held_against_the_stage_above_the_allowed_s
 
 def test_a_tar_that_changes_is_noticed_and_its_pictures_are_rejects_until_it_is_read_again(tmp_path, scenes):
     project = in_tars(tmp_path, scenes, max_missing_fraction=0.5)
+    project.config["ingest"]["train"]["tars"] = "{00000..00002}.tar"
+    project.write_config()
     ingest = f"data/runs/{project.config['run']}/manifests/ingest/all.json"
     project.snakemake(ingest)
     assert "Nothing to be done" in project.snakemake(ingest, "-n")
