@@ -19,7 +19,7 @@ from structures.progress import progress
 FAILURES = ("failed_to_download", "failed_to_resize", "failed_otherwise")  # the first two are img2dataset's words
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
-_MOST_TARS = 1_000_000  # that a range may spell out
+_MOST_TARS = 100_000  # that a range may spell out
 _MOST_TEXT = 1 << 20  # bytes of a caption's member
 
 
@@ -58,7 +58,7 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
             if isinstance(sample, Fault):
                 faults.append(sample)
                 left_out.add(sample.image_id)
-            elif is_held(sample.image_id):
+            elif sample.image_id in images:
                 raise SourceError(
                     f"{root / tar}: the image id {sample.image_id} is another's, too; rename a tar or a folder"
                 )
@@ -111,15 +111,14 @@ def _tars(root: Path, folder: str, pattern: str) -> list[str]:
 
 def _spelled_out(pattern: str) -> list[str]:
     """A pattern with {00000..00331} as its names, in order."""
-    spelled = _RANGE.search(pattern)
-    if not spelled:
-        return [pattern]
-    first, last = int(spelled[1]), int(spelled[2])
-    if not 0 <= last - first < _MOST_TARS:
-        raise SourceError(f"ingest: tars {pattern!r} has a range of none, or of more than {_MOST_TARS}")
-    width = len(spelled[1]) if spelled[1].startswith("0") else 0
-    names = (f"{pattern[: spelled.start()]}{i:0{width}d}{pattern[spelled.end() :]}" for i in range(first, last + 1))
-    return [name for one in names for name in _spelled_out(one)]
+    names = [pattern]
+    while spelled := _RANGE.search(names[0]):
+        first, last = int(spelled[1]), int(spelled[2])
+        if not 0 < (last - first + 1) * len(names) <= _MOST_TARS:
+            raise SourceError(f"ingest: tars {pattern!r} names none, or more than {_MOST_TARS}")
+        width = len(spelled[1]) if spelled[1].startswith("0") else 0
+        names = [_RANGE.sub(f"{i:0{width}d}", name, count=1) for name in names for i in range(first, last + 1)]
+    return names
 
 
 def _samples(root: Path, tar: str) -> Iterator[Sample | Fault]:

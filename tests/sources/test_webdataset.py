@@ -99,7 +99,7 @@ def test_members_that_cant_be_used_are_rejects_by_reason(tmp_path):
         ("silent.jpg", picture), ("silent.txt", " \n"), ("zero.jpg", b""), ("zero.txt", b""),
         ("latin.jpg", picture), ("latin.txt", b"caf\xe9"),
         ("long.jpg", picture), ("long.txt", "x" * 10_001), ("longer.jpg", picture), ("longer.txt", bytes((1 << 20) + 1)),
-        ("../up.jpg", picture), ("/root.jpg", picture), ("README", "words"), ("._good.jpg", b"what a Mac adds"),
+        ("../up.jpg", picture), ("/root.jpg", picture), ("README", "words"), ("._good.jpg", b"what a Mac adds"), ("good", b""),
     ]  # fmt: skip
     write_tar(tmp_path / "cc" / "x.tar", members)
     read = read_part(tmp_path, part())
@@ -121,6 +121,7 @@ def test_members_that_cant_be_used_are_rejects_by_reason(tmp_path):
             "/root.jpg": "bad_path",
             "README": "no_key",
             "._good.jpg": "no_key",
+            "good": "no_key",
         }.items()
     }
     assert [image_id.removeprefix("cc/x/") for image_id, _ in rows(read)][:3] == ["good", "dotted", "sub/good"]
@@ -207,8 +208,9 @@ def test_tars_are_named_by_patterns_and_ranges_of_which_none_may_be_missing(tmp_
         "a/{0008..0011}.tar": r"cc holds no a/0011\.tar",
         "../cc/a/*.tar": "leads out",
         "/a.tar": "leads out",
-        "a/{9..8}.tar": "a range of none",
-        "{0..999999999}.tar": "a range of none, or of more than",
+        "a/{9..8}.tar": "names none, or more than 100000",
+        "{0..999999999}.tar": "names none, or more than 100000",
+        "{0..999}/{0..999}.tar": "names none, or more than 100000",
     }.items():
         with pytest.raises(SourceError, match=message):
             read_part(tmp_path, part(tars=pattern))
