@@ -77,11 +77,15 @@ TABLES: dict[str, Table] = {
         ("image_id",),
         _schema(
             _IMAGE,
-            ("path", pa.string(), "relative to the data set's folder, with forward slashes"),
+            (
+                "path",
+                pa.string(),
+                "relative to the data set's folder, with forward slashes; of a tar's member tar#member",
+            ),
             ("width", pa.int32(), "pixels"),
             ("height", pa.int32(), "pixels"),
             ("split", pa.string(), "train or val"),
-            ("sha256", pa.string(), "of the file's bytes"),
+            ("sha256", pa.string(), "of the file's, or member's, bytes"),
         ),
     ),
     "captions": Table(

@@ -1,10 +1,12 @@
-"""Pictures of a data set: regular files inside its folder, of a few formats, read whole or refused with the reason.
+"""Pictures of a data set: regular files inside its folder, or members of tars there, of a few formats, read whole or refused
+with the reason.
 
-A picture's bytes are read once; their digest and its pixels are of the same bytes.
+The path of a member is that of its tar, # and its name: train/00000.tar#000000001.jpg. A picture's bytes are read once; their digest and its pixels are of the same bytes.
 """
 
 import hashlib
 import io
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sources.part import SourceError
+from sources.tars import IN_TAR, read_picture
 from structures.errors import UserError, one_line
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run other programs, or are seldom pictures
@@ -62,9 +66,8 @@ def read_image(root: Path, path: str, sha256: str) -> np.ndarray:
 
 
 def read_content(root: Path, path: str, sha256: str) -> bytes:
-    """The bytes of such a picture's file, which is not decoded. Raises ImageError."""
-    file = resolve(root, path)
-    content = _content(file)
+    """The bytes of such a picture's file, or member of a tar, which is not decoded. Raises ImageError."""
+    file, content = _found(root, path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ImageError(
             "changed_image",
@@ -93,24 +96,42 @@ def inspect_image(task: tuple[Path, str, int]) -> tuple[int, int, str] | ImageEr
     fault."""
     root, path, max_pixels = task
     try:
-        file = resolve(root, path)
-        content = _content(file)
+        file, content = _found(root, path)
         pixels = _decoded(content, file, max_pixels)
     except ImageError as error:
         return error
     return pixels.shape[1], pixels.shape[0], hashlib.sha256(content).hexdigest()
 
 
-def _content(file: Path) -> bytes:
+def _found(root: Path, path: str) -> tuple[Path, bytes]:
+    """The file of a picture, as messages name it, and its bytes; of a tar that is there, its member's."""
+    name, mark, member = path.partition(IN_TAR)
+    tar = resolve(root, f"{name}.tar") if mark else None
+    if tar is None or not os.path.isfile(tar):  # noqa: PTH113 (which raises nothing)
+        file = resolve(root, path)
+        return file, _content(file)
+    return Path(f"{tar}#{member}"), _content(tar, member)
+
+
+def _content(file: Path, member: str | None = None) -> bytes:
+    """The bytes of a file, or of a member of a tar."""
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("no_regular_file", f"{file} is a folder, a pipe or a device; a picture is a regular file")
+        if member is not None:
+            return read_picture(file, member, MAX_BYTES)
         if status.st_size > MAX_BYTES:
             raise ImageError("too_large", f"{file} has {status.st_size} bytes, more than {MAX_BYTES}; make it smaller")
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError("missing_image", f"{file} is not there") from None
+    except KeyError:
+        raise ImageError("missing_image", f"{file} holds no picture {member}") from None
+    except OverflowError as error:
+        raise ImageError("too_large", f"{file}#{member} has {error} bytes, more than {MAX_BYTES}") from None
+    except SourceError as error:
+        raise ImageError("unreadable_image", str(error)) from error
     except (OSError, ValueError) as error:
         raise ImageError("unreadable_image", f"{file}: {getattr(error, 'strerror', None) or error}") from error
 

@@ -54,11 +54,13 @@ def _nothing(size_of: Callable) -> tuple:
 class Part:
     """One part of a data set.
 
-    images: {image_id: (path relative to root, width, height)}, the sizes None where only the picture tells;
+    images: {image_id: (path relative to root, width, height)}, the path as sources.images takes it, the sizes None where
+    only the picture tells;
     captions: rows of the table, or faults; labels: rows of the table, None where the annotations' categories are the
     labels; judged: rows of the table, None where every category was judged in every picture that has annotations;
     annotations(size_of): rows of the table, or faults, where size_of(image_id) is (height, width), or None for a
-    picture that can't be used; counts: {category: objects outlined}, crowds left out.
+    picture that can't be used; counts: {category: objects outlined}, crowds left out; missing: pictures that the source
+    lists and says are not there, missing_count of them.
     """
 
     images: dict[str, tuple[str, int | None, int | None]]
@@ -68,3 +70,5 @@ class Part:
     faults: Iterable[Fault] = ()
     counts: dict[str, int] = field(default_factory=dict)
     judged: Iterable[dict | Fault] | None = None
+    missing: Iterable[Fault] = ()
+    missing_count: int = 0

@@ -29,7 +29,13 @@ class Table:
 
 def read_table(file: Path) -> Table:
     """The table in a .csv, .tsv, .jsonl, .ndjson or .parquet file. Raises SourceError, also while its rows are read."""
-    readers = {".csv": csv_table, ".tsv": _tsv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
+    readers = {
+        ".csv": csv_table,
+        ".tsv": _tsv,
+        ".jsonl": _json_lines,
+        ".ndjson": _json_lines,
+        ".parquet": parquet_table,
+    }
     kind = file.suffix.lower()
     if kind not in readers:
         raise SourceError(f"{file}: wanted a table as {', '.join(readers)}")
@@ -124,15 +130,18 @@ def _json_lines(file: Path) -> Table:
     return Table(list(columns), lambda: json_rows(file))
 
 
-def _parquet(file: Path) -> Table:
+def parquet_table(file: Path, wanted: tuple[str, ...] = ()) -> Table:
+    """The table in a Parquet file; wanted: columns of it that rows hold, those that are there, all where it is empty. Raises
+    SourceError, also while its rows are read."""
     check_regular(file)
     with _parquet_errors(file), pq.ParquetFile(file) as table:
         columns = distinct(file, table.schema_arrow.names)
+    read = [name for name in columns if name in wanted] if wanted else None
 
     def rows() -> Iterator[tuple[str, dict | str]]:
         number = 0
         with _parquet_errors(file), pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(_BATCH):
+            for batch in table.iter_batches(_BATCH, columns=read):
                 batch.validate(full=True)
                 for row in batch.to_pylist():
                     number += 1

@@ -43,9 +43,9 @@ def run(job) -> None:
             else:
                 listed[image_id] = (split, *row)
     _hold_out(listed, parts, job.params.holdout)
-    images = _inspect(job, listed)
+    images = _inspect(job, listed, parts.values())
     order = sorted(images)
-    shard_of = {image_id: position % job.shards for position, image_id in enumerate(order)}
+    shard_of = _shards(images, job.shards)
 
     def size_of(image_id: str) -> tuple[int, int] | None:
         row = images.get(image_id)
@@ -100,8 +100,24 @@ def _hold_out(listed: dict, parts: dict, share: float) -> None:
         listed[image_id] = ("val", *listed[image_id][1:])
 
 
-def _inspect(job, listed: dict) -> dict[str, dict]:
-    """The rows of the pictures that can be used; the others become rejects."""
+def _shards(images: dict[str, dict], shards: int) -> dict[str, int]:
+    """{image id: its shard}, in the order of the ids: in turn, but for pictures in tars; those of a split are divided into runs
+    of one length, so that a job reads few tars, and each from its start to its end."""
+    from sources.tars import IN_TAR
+
+    files: list[str] = []
+    in_tars: dict[str, list[str]] = {}
+    for image_id in sorted(images):
+        row = images[image_id]
+        (in_tars.setdefault(row["split"], []) if IN_TAR in row["path"] else files).append(image_id)
+    shard_of = {image_id: position % shards for position, image_id in enumerate(files)}
+    for run in in_tars.values():
+        shard_of |= {image_id: position * shards // len(run) for position, image_id in enumerate(run)}
+    return shard_of
+
+
+def _inspect(job, listed: dict, parts) -> dict[str, dict]:
+    """The rows of the pictures that can be used; the others become rejects, and those that parts say are missing."""
     from concurrent.futures import ProcessPoolExecutor
 
     from sources.images import ImageError, inspect_image
@@ -126,9 +142,13 @@ def _inspect(job, listed: dict) -> dict[str, dict]:
             else:
                 row = {"path": path, "width": picture[0], "height": picture[1], "split": split, "sha256": picture[2]}
                 images[image_id] = {"image_id": image_id, **row}
-    too_many = len(missing) > job.params.max_missing_fraction * len(listed)
+    known = sum(part.missing_count for part in parts)
+    too_many = len(missing) + known > job.params.max_missing_fraction * (len(listed) + known)
     for image_id, error in missing:
         job.reject(image_id, error.reason, str(error), counted=too_many)
+    for part in parts:
+        for fault in part.missing:
+            job.reject(*fault, counted=too_many)
     return images
 
 

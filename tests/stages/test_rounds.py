@@ -122,7 +122,9 @@ def test_confidence_is_made_of_what_is_measured_and_the_worst_are_left_out(minia
     large["expected"] = sum(ranks).rank(pct=True)
     kept = pd.read_parquet(run / "kept_labels").merge(large, on=key)
     assert (kept.confidence - kept.expected).abs().max() < 1e-6
-    assert set(map(tuple, kept[key].values)) == set(map(tuple, large[large.expected.rank(pct=True, method="max") > 0.3][key].values))
+    assert set(map(tuple, kept[key].values)) == set(
+        map(tuple, large[large.expected.rank(pct=True, method="max") > 0.3][key].values)
+    )
     rejects = pd.read_parquet(run / "pseudo_labels/_rejects")
     assert (rejects.reason == "low_confidence").sum() == len(large) - len(kept) > 0
     assert not rejects[rejects.reason == "low_confidence"].counted.any()
