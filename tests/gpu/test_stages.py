@@ -34,9 +34,11 @@ SURE = {
 }
 SECOND_ROUND = {
     "rounds": 2,
-    "producing_runs": {"round_before.train_detector": "mini"},
+    "producing_runs": {"round_before.train_detector": "mini", "relabel": "relabel"},
     "relabel": {"own_regions": True},
 }
+TWO_ROUNDS = ("--configfile", "config/config.yaml", "config/rounds.yaml")
+BEFORE = {"label_quality": "relabel"}  # a case whose result another reads
 QUICK = {"gradcam", "train_student robust"}  # run with all tests
 # what changes no result, or on a pretended GPU, which does not imitate autocast, none
 MORE_ON_GPU = {
@@ -67,7 +69,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "teacher_labels": ("teacher_labels",),
     "train_student balanced": ("train_student", "--balanced", "true", "--robust.noise-input", "region_and_mask"),
     "label_noise": ("label_noise",),
-    "relabel": ("relabel", "--configfile", "config/config.yaml", "config/rounds.yaml"),
+    "relabel": ("relabel", *TWO_ROUNDS),
+    "label_quality": ("label_quality", *TWO_ROUNDS, "--score-threshold", "0"),
     "evaluate_labels": ("evaluate_labels", "--scores", "[itm, mlm]"),
     "evaluate_proposals": ("evaluate_proposals",),
     "pretrain_backbone": ("pretrain_backbone", "--objects", "48", "--batch", "8", "--steps", "2"),
@@ -125,6 +128,8 @@ def test_every_stage_with_a_network_is_among_the_cases():
 def test_a_stage_gives_on_a_gpu_what_it_gives_on_a_processor(projects, folders, case):
     processor, gpu = projects
     stage, *flags = (flag.format(**folders) if flag in {"{clip}", "{bert}", "{blip}"} else flag for flag in CASES[case])
+    for project in projects if case in BEFORE else ():
+        project.stage(*CASES[BEFORE[case]], "--into", BEFORE[case], "--device", "cpu")
     arguments = [*flags, "--into", case.replace(" ", "-")]
     processor.stage(stage, *arguments, "--device", "cpu")
     config = gpu.folder / "config" / "config.yaml"

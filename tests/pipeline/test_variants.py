@@ -72,6 +72,7 @@ def test_the_shipped_variants_fit_the_schema_and_the_layout():
     names = {"variants": str(ROOT / "config" / "variants"), "overlay": str(ROOT / "config" / "tables_toy.yaml")}
     shipped["tables"] |= names
     runs = {variant for variant, _, overlay in variants(shipped) if checked(overlay)}
-    layout = yaml.safe_load((ROOT / "config" / "tables.yaml").read_text())
+    layouts = (ROOT / "config" / name for name in ("tables.yaml", "tables_steps.yaml"))
+    layout = [table for file in layouts for table in yaml.safe_load(file.read_text())]
     assert {row["variant"] for table in layout for row in table["rows"]} == runs
     assert run_name("toy", "xpm", 1) == "toy.xpm.1"

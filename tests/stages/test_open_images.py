@@ -147,6 +147,7 @@ def scores(project, *args):
     put(project, "detections", DETECTIONS, part="train_detector")
     label_metric = {"protocol": "pseudo_labels", "kind": "mask", "group": "all", "metric": "iou", "value": 0.5}
     put(project, "label_metrics", [label_metric])
+    put(project, "kept_labels", [])
     project.stage("evaluate", *args)
     folder = project.run.with_name("mini-by-hand") if args else project.run
     metrics = pd.read_parquet(folder / "metrics").query("metric == 'AP50' and kind == 'segm'")

@@ -15,7 +15,7 @@ from store.manifest import Run
 
 def test_every_table_can_be_read_and_has_its_schema(miniature):
     for name, table in TABLES.items():
-        if name in ("round_masks", "reviewed_masks"):  # of later rounds: test_rounds; of decisions: test_review
+        if name in ("round_masks", "label_quality", "reviewed_masks"):  # test_rounds; of decisions: test_review
             continue
         frame = pd.read_parquet(miniature.run / name)
         assert len(frame) > 0 or name == "judged", name  # of COCO, which was judged for all categories, it has no row
@@ -169,7 +169,7 @@ def sorted_rows(folder, key):
 
 def test_shards_give_the_same_rows_and_the_same_bytes_behind_them(miniature, sharded):
     later = {"detections", "proposal_metrics", "metrics", "label_noise"}
-    later |= {"round_masks", "reviewed_masks"}  # test_rounds, test_review
+    later |= {"round_masks", "label_quality", "reviewed_masks"}  # test_rounds, test_review
     for name in TABLES.keys() - later:
         one, two = (sorted_rows(project.run / name, TABLES[name].key) for project in (miniature, sharded))
         assert one == two, name
