@@ -73,6 +73,10 @@ def _label_rows(metrics: Metrics):
     later = metrics("round_labels", "mask", "all", "iou") is not None
     for protocol, title in (("pseudo_labels", ", first round" * later), ("round_labels", ", last round")):
         yield from _quality_rows(metrics, protocol, title)
+    told = {group: metrics("kept_labels", "confidence", group, "rank_correlation") for group in ("all", "novel")}
+    if None not in told.values():
+        values = f"{told['all']:.3f}; novel {told['novel']:.3f}"
+        yield "rank correlation of the labels' confidence with the true IoU", values, ""
 
 
 def _quality_rows(metrics: Metrics, protocol: str, title: str):

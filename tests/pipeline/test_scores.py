@@ -12,6 +12,8 @@ LABELS = [
     ("", "grounding", "G=1", "all", "coverage", 0.2),
     ("", "grounding", "G=3", "all", "coverage", 0.4),
     ("", "pseudo_labels", "segm", "novel", "AP50", 30.04),
+    ("", "kept_labels", "confidence", "all", "rank_correlation", 0.6214),
+    ("", "kept_labels", "confidence", "novel", "rank_correlation", 0.5),
 ]
 STUDENT = [
     ("train_teacher", "generalized", "segm", "novel", "AP50", 13.8),
@@ -31,6 +33,7 @@ def test_labels_and_detectors_have_their_lines(tmp_path):
     assert lines["pointing, the run's score"] == "0.800 (chance 0.100)"
     assert lines["share of the object covered, G=3 against G=1"] == "0.400 against 0.200"
     assert lines["pseudo-labels' own novel mask AP50"] == "30.0"
+    assert lines["rank correlation of the labels' confidence with the true IoU"] == "0.621; novel 0.500"
     assert lines["detector, novel mask AP50, generalized"] == "teacher 13.8; student 26.0"
 
 
