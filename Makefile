@@ -44,7 +44,7 @@ faults: $(VENV)/ready-dev
 # A few cases of these four, others with every commit.
 SAMPLE ?= 3
 test-sample: $(VENV)/ready-dev
-	FAULTS=$${FAULTS:-4} $(BIN)/python -m pytest -m "published or processes or gpu or faults" --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
+	FAULTS=$${FAULTS:-4} $(BIN)/python -m pytest -m "published or processes or gpu or faults" --numprocesses 1 --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
 
 # Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
 bench: $(VENV)/ready
