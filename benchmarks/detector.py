@@ -23,14 +23,19 @@ from training.targets import detection_batches
 NAMES, SIZE = 65, (480, 640)
 
 
-def _batch(count: int, device: str) -> tuple[list[torch.Tensor], list[dict]]:
-    """Pictures of 640 x 480 with three objects each."""
-    generator = torch.Generator().manual_seed(0)
+def three_objects() -> dict:
+    """A target of three objects in a picture of 640 x 480."""
     boxes = torch.tensor([[50.0, 50, 200, 200], [300, 100, 500, 400], [10, 300, 120, 460]])
     masks = torch.zeros(3, *SIZE, dtype=torch.uint8)
     for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
         mask[y0:y1, x0:x1] = 1
-    target = {"boxes": boxes, "labels": torch.tensor([1, 20, 60]), "masks": masks}
+    return {"boxes": boxes, "labels": torch.tensor([1, 20, 60]), "masks": masks}
+
+
+def _batch(count: int, device: str) -> tuple[list[torch.Tensor], list[dict]]:
+    """Pictures of 640 x 480 with three objects each."""
+    generator = torch.Generator().manual_seed(0)
+    target = three_objects()
     images = [torch.rand(3, *SIZE, generator=generator).to(device) for _ in range(count)]
     return images, [{key: value.to(device) for key, value in target.items()} for _ in range(count)]
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.crops import grabcut_options
+from benchmarks.detector import three_objects
 from benchmarks.grounding import albef_base
 from benchmarks.measure import machine, seconds
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
@@ -140,7 +141,7 @@ class Rates:
 
     def train_detector(self):
         model, picture, _ = self._detector()
-        return self._training(model, picture, _objects(), 8, "bf16" if self.device == "cuda" else "fp32")
+        return self._training(model, picture, three_objects(), 8, "bf16" if self.device == "cuda" else "fp32")
 
     def pretrain_captions(self):
         sizes = XPM_NETWORK | {"names": 5000, "background": "zero"}
@@ -150,7 +151,7 @@ class Rates:
     def train_teacher(self):
         model, picture, _ = self._detector(**XPM_NETWORK, background="zero", positive_fraction=1.0)
         model.freeze(["embedding"])
-        return self._training(model.train(), picture, _objects(), 8, "fp32")
+        return self._training(model.train(), picture, three_objects(), 8, "fp32")
 
     def train_student(self):
         student = {"base": 48, "background": "zero", "positive_fraction": 1.0}
@@ -161,22 +162,13 @@ class Rates:
             "pseudo": torch.tensor([False, True, True]),
             "annotated": torch.tensor(True),
         }
-        return self._training(model.train(), picture, _objects() | learned, 8, "fp32")
+        return self._training(model.train(), picture, three_objects() | learned, 8, "fp32")
 
     def detect(self):
         model, picture, text = self._detector()
         model.eval()
         options = {"score_threshold": 0.05, "nms_iou": 0.5, "max_detections": 100}
         return lambda: model.detect(picture, {"all": text}, **options), 1, "images/s"
-
-
-def _objects() -> dict:
-    """A target of three objects in a picture of 640 x 480."""
-    masks = torch.zeros(3, 480, 640, dtype=torch.uint8)
-    boxes = torch.tensor([[50.0, 50, 200, 200], [300, 100, 500, 400], [10, 300, 120, 460]])
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist()):
-        mask[y0:y1, x0:x1] = 1
-    return {"boxes": boxes, "labels": torch.tensor([1, 20, 60]), "masks": masks}
 
 
 XPM_NETWORK = {"backbone": "resnet50_c4", "similarity": "dot", "temperature": 1.0, "dimension": 768}

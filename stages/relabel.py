@@ -18,13 +18,14 @@ STAGE = Stage(
 
 
 def run(job) -> None:
+    from functools import partial
+
     import cv2
     import numpy as np
     import torch
 
     from models.detector.mask_rcnn import load_detector
-    from models.grounding.box_choice.activation import activation_sums
-    from models.grounding.box_choice.soft_overlap import soft_overlap
+    from models.grounding.box_choice.soft_overlap import overlaps_of_boxes
     from models.grounding.crops import cut_crop, paste_mask
     from models.grounding.maps import activations_of_nouns
     from models.grounding.pairs import instances_wanted
@@ -36,6 +37,7 @@ def run(job) -> None:
     p, activation_map, segment = job.params, job.shared.activation_map, job.shared.segment
     one_map = job.activation_options()
     interpolation = activation_map.interpolation
+    overlaps_of = partial(overlaps_of_boxes, area_weight=p.area_weight, linear=interpolation == "linear")
     shape = {"side": segment.side, "margin": segment.margin, "interpolation": interpolation}
     cv2.setNumThreads(1)
     rows = job.table("embeddings").to_pylist()
@@ -48,17 +50,6 @@ def run(job) -> None:
                 detail = f"{row['category']} has no vector: add it to embed_text.names"
                 job.reject(image_id, "no_embedding", detail, row["category"])
         return [row for row in maps if row["category"] in number]
-
-    def overlaps_of(activation: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Of each box the soft overlap with an activation, and the share of it inside."""
-        (height, width), linear = size, interpolation == "linear"
-        sizes = np.array([height]), np.array([width])
-        [inside] = activation_sums(
-            activation[None].astype(np.float64), boxes[None].astype(np.float64), *sizes, linear=linear
-        )
-        total = activation.mean() * height * width
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        return soft_overlap(inside, areas, total, area_weight=p.area_weight), inside / max(total, 1e-9)
 
     def labelled(image: dict, maps: list[dict], nouns: list[dict], proposals: list[dict], picture: np.ndarray):
         """(row of the label without its mask, the activation of its noun) of every label of a picture."""

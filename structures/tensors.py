@@ -93,11 +93,13 @@ def take_over(
 
 def misfits(wanted: dict[str, Tensor], tensors: dict[str, Tensor], passed_over: tuple[str, ...] = ()) -> list[str]:
     """A line for each tensor that is missing, unknown, or of another shape or kind than is wanted."""
-    faults = [f"missing {name} {tuple(value.shape)}" for name, value in wanted.items() if name not in tensors]
-    faults += [f"unknown {name} {tuple(value.shape)}" for name, value in tensors.items() if name not in wanted]
-    names = {fault: fault.split(" ")[1] for fault in faults}
-    faults = [fault for fault in faults if not names[fault].startswith(passed_over or ("\0",))]
-    faults = [fault for fault in faults if not names[fault].endswith(_COUNTER)]
+    faults = [
+        f"missing {name} {tuple(wanted[name].shape)}"
+        if name in wanted
+        else f"unknown {name} {tuple(tensors[name].shape)}"
+        for name in wanted.keys() ^ tensors.keys()
+        if not name.startswith(passed_over) and not name.endswith(_COUNTER)
+    ]
     for name in wanted.keys() & tensors.keys():
         value, want = tensors[name], wanted[name]
         if value.shape != want.shape:

@@ -11,7 +11,7 @@ import torch
 from torchvision.ops import box_iou
 
 from models.grounding.box_choice.activation import activation_sums
-from models.grounding.box_choice.soft_overlap import soft_overlap
+from models.grounding.box_choice.soft_overlap import overlaps_of_boxes
 from structures.masks import iou
 
 _SAME = 0.5  # IoU from which two boxes are of one object
@@ -34,20 +34,11 @@ def margin(
     """
     [ious] = box_iou(torch.tensor(box[None]), torch.tensor(proposals)).numpy()
     elsewhere = proposals[ious < _SAME]
-    overlaps = _overlaps(activation, np.concatenate([box[None], elsewhere]), size, area_weight, linear)
+    boxes = np.concatenate([box[None], elsewhere])
+    overlaps, _ = overlaps_of_boxes(activation, boxes, size, area_weight=area_weight, linear=linear)
     if overlaps[0] <= 0:
         return -1.0
     return float(max(-1.0, 1 - overlaps[1:].max(initial=0) / overlaps[0]))
-
-
-def _overlaps(activation: np.ndarray, boxes: np.ndarray, size: tuple[int, int], area_weight: float, linear: bool):
-    height, width = size
-    sizes = np.array([height]), np.array([width])
-    [inside] = activation_sums(
-        activation[None].astype(np.float64), boxes[None].astype(np.float64), *sizes, linear=linear
-    )
-    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(1), 1e-9)
-    return soft_overlap(inside, areas, activation.mean() * height * width, area_weight=area_weight)
 
 
 def stability(maps: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> float:

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from models.grounding.box_choice.activation import choose_by
+from models.grounding.box_choice.activation import activation_sums, choose_by
 from models.grounding.box_choice.interface import Choice
 
 
@@ -22,6 +22,21 @@ def soft_overlap(sums: np.ndarray, areas: np.ndarray, totals: np.ndarray | float
     area_weight: k.
     """
     return sums / np.maximum(area_weight * areas + np.maximum(totals - sums, 0), 1e-9)
+
+
+def overlaps_of_boxes(
+    activation: np.ndarray, boxes: np.ndarray, size: tuple[int, int], *, area_weight: float, linear: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of boxes [n, 4] xyxy pixels the soft overlap [n] with an activation [h, w], at least 0, of a picture of this height and
+    width, and the share [n] of the activation that lies inside. linear: how it is enlarged."""
+    height, width = size
+    sizes = np.array([height]), np.array([width])
+    [inside] = activation_sums(
+        activation[None].astype(np.float64), boxes[None].astype(np.float64), *sizes, linear=linear
+    )
+    total = activation.mean() * height * width
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return soft_overlap(inside, areas, total, area_weight=area_weight), inside / max(total, 1e-9)
 
 
 def choose(
