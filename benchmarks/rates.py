@@ -24,13 +24,16 @@ from benchmarks.grounding import albef_base
 from benchmarks.measure import machine, seconds
 from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 from models.grounding.box_choice.activation import choose
+from models.grounding.box_choice.soft_overlap import overlaps_of_boxes
 from models.grounding.gradcam import iterative_gradcam
 from models.grounding.nouns import NounFinder
 from models.masks.grabcut import cut_out
 from models.proposals.selective_search import selective_search
 from models.proposals.wspn import WSPN, propose, wspn_loss
 from models.xpm.caption_grounding import CaptionGroundedMaskRCNN
+from models.xpm.equations import average_noise, reliability
 from models.xpm.student import RobustStudent
+from models.xpm.teacher import label_words
 from pipeline.numerics import configure_torch
 from sources.toy.scenes import draw_scene, scene_rng
 from sources.vocabulary import read_vocabulary
@@ -153,16 +156,49 @@ class Rates:
         model.freeze(["embedding"])
         return self._training(model.train(), picture, three_objects(), 8, "fp32")
 
-    def train_student(self):
+    def teacher_labels(self):
+        model, picture, text = self._detector(**XPM_NETWORK, background="zero")
+        words, count = torch.tensor([1, 2, 3]), min(8, self.batch)
+        return lambda: label_words(model.eval(), [picture] * count, [words] * count, text), count, "images/s"
+
+    def _student(self):
         student = {"base": 48, "background": "zero", "positive_fraction": 1.0}
-        model, picture, _ = self._detector(RobustStudent, **XPM_NETWORK, **student)
-        model.freeze(["backbone", "rpn"])
+        model, picture, text = self._detector(RobustStudent, **XPM_NETWORK, **student)
         learned = {
             "weight": torch.ones(3),
             "pseudo": torch.tensor([False, True, True]),
             "annotated": torch.tensor(True),
         }
-        return self._training(model.train(), picture, three_objects() | learned, 8, "fp32")
+        return model, picture, three_objects() | learned, text
+
+    def train_student(self):
+        model, picture, target, _ = self._student()
+        model.freeze(["backbone", "rpn"])
+        return self._training(model.train(), picture, target, 8, "fp32")
+
+    def label_noise(self):
+        model, picture, target, text = self._student()
+        model, count = model.eval(), min(8, self.batch)
+        target = {key: value.to(self.device) for key, value in target.items()}
+
+        @torch.inference_mode()
+        def once():
+            images, targets = model.transform([picture] * count, [dict(target) for _ in range(count)])
+            regions = model.look(model.backbone(images.tensors), images.image_sizes, targets, text)
+            return average_noise(regions["variance"]), reliability(regions["variance"], model.eta)
+
+        return once, count, "images/s"
+
+    def relabel(self):
+        model, picture, text = self._detector()
+        activation = np.random.default_rng(0).random((1, 16, 16), np.float32)
+        boxes = torch.from_numpy(self.boxes[:50]).to(self.device)
+
+        def once():
+            regions, _ = model.eval().name_probabilities(picture, boxes, text, own_regions=True)
+            return overlaps_of_boxes(activation[0], regions.cpu().numpy(), (480, 640), area_weight=0.12, linear=True)
+
+        return once, 1, "images/s"
 
     def detect(self):
         model, picture, text = self._detector()
@@ -181,10 +217,13 @@ STAGES = (
     "select_boxes",
     "segment",
     "train_detector",
+    "relabel",
     "detect",
     "pretrain_captions",
     "train_teacher",
+    "teacher_labels",
     "train_student",
+    "label_noise",
 )
 
 

@@ -32,6 +32,7 @@ class Campaign:
 
     def __init__(self, node: str, record: Callable[[str, object], None] = lambda name, value: None):
         self.node, self._record = node, record
+        self._counts: Counter = Counter()
 
     def size(self, each: float = 1.0) -> int:
         """How many cases there are, at least one; each: cases for a FAULTS of 1."""
@@ -45,6 +46,10 @@ class Campaign:
         """The command that repeats a case."""
         return f"FAULTS_SEED={SEED} FAULTS_CASE={case} python -m pytest -n 0 -m faults '{self.node}'"
 
+    def count(self, name: str) -> None:
+        """One more of what a check does several times in a case."""
+        self._counts[name] += 1
+
     def run(self, check: Callable[[random.Random], object], each: float = 1.0) -> None:
         """Call the check for every case, or for FAULTS_CASE alone. Raises AssertionError at the end where any failed, with
         what it said and the command that repeats it."""
@@ -55,8 +60,8 @@ class Campaign:
                 check(self.rng(case))
             except Exception:
                 failures.append(f"{traceback.format_exc()}\nagain: {self.again(case)}")
-        self._record("tried", len(cases))
-        self._record("survived", len(cases) - len(failures))
+        for name, value in {"tried": len(cases), "survived": len(cases) - len(failures), **self._counts}.items():
+            self._record(name, value)
         if failures:
             shown = "\n\n".join(failures[:MOST])
             raise AssertionError(f"{len(failures)} of {len(cases)} cases failed\n\n{shown}")
@@ -69,8 +74,8 @@ def summary(figures: dict[str, Iterable[tuple[str, object]]]) -> list[str]:
     for test, pairs in sorted(figures.items()):
         counts = Counter()
         for name, value in pairs:
-            counts.update({name: value} if name in ("tried", "survived") else {})
-        if counts:
+            counts.update({name: value} if isinstance(value, int) else {})
+        if counts["tried"]:
             tests[test.split("@")[0].removeprefix("tests/faults/")] = counts
     kinds: dict[str, Counter] = {}
     for test, counts in tests.items():
@@ -78,6 +83,8 @@ def summary(figures: dict[str, Iterable[tuple[str, object]]]) -> list[str]:
         kinds.setdefault(kind, Counter()).update(counts)
     if not kinds:
         return []
-    lines = [f"{test}: tried {counts['tried']:,}, survived {counts['survived']:,}" for test, counts in tests.items()]
+    lines = [
+        f"{test}: {', '.join(f'{name} {count:,}' for name, count in counts.items())}" for test, counts in tests.items()
+    ]
     rows = [f"| {kind} | {counts['tried']:,} | {counts['survived']:,} |" for kind, counts in kinds.items()]
     return [*lines, "", "| kind | tried | survived |", "| --- | --- | --- |", *rows]

@@ -7,7 +7,8 @@ import pytest
 from tests.faults.runs import Snakemake, copy_of, forget, manifests
 
 pytestmark = pytest.mark.faults
-MOST = 4  # kills in a case
+MOST = 16  # kills in a case
+PARTS = 4  # tests that share the cases, so that several processors do
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,8 @@ def otherwise(miniature, tmp_path_factory):
     return project
 
 
-def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tmp_path, miniature, otherwise):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tmp_path, miniature, otherwise, part):
     wanted = manifests(miniature)
 
     def check(rng: random.Random) -> None:
@@ -27,9 +29,10 @@ def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tm
         first = forget(project, rng)
         for _ in range(MOST):
             snakemake = Snakemake(project)
-            if snakemake.ends(rng.uniform(1, 20)) is not None:
+            if snakemake.ends(rng.uniform(1, rng.choice([3, 6, 12]))) is not None:
                 break
             snakemake.kill(alone=rng.random() < 0.25)
+            campaign.count("kills")
         else:
             snakemake = Snakemake(project)
         assert snakemake.ends() == 0, snakemake.said()
@@ -37,4 +40,4 @@ def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tm
         assert "0 broken or missing" in project.store("verify")
         assert "Nothing to be done" in project.snakemake()
 
-    campaign.run(check, each=1 / MOST)
+    campaign.run(check, each=1 / MOST / PARTS)
