@@ -2,6 +2,7 @@
 
 FAULTS=1000 make faults                     a thousand cases where the default is twenty
 FAULTS_SEED=7 make faults                   other cases
+FAULTS_LOG=FILE make faults                 each case in a line of FILE as soon as it was tried: for campaigns of hours
 FAULTS_SEED=0 FAULTS_CASE=17 python -m pytest -n 0 -m faults tests/faults/test_flips.py::test_name      that case alone
 
 A test takes the fixture `campaign` and gives it a check that is called once a case with the case's own random numbers:
@@ -13,6 +14,7 @@ A test takes the fixture `campaign` and gives it a check that is called once a c
         campaign.run(check, each=10)     # ten cases where FAULTS is 1: for what takes milliseconds
 """
 
+import json
 import os
 import random
 import traceback
@@ -23,6 +25,7 @@ from pathlib import PurePosixPath
 SIZE = int(os.environ.get("FAULTS", "20"))
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 CASE = os.environ.get("FAULTS_CASE")
+LOG = os.environ.get("FAULTS_LOG")
 MOST = 10  # failures of one test that are shown; the rest are counted
 
 
@@ -56,10 +59,16 @@ class Campaign:
         cases = [int(CASE)] if CASE else range(self.size(each))
         failures = []
         for case in cases:
+            before, said = self._counts.copy(), ""
             try:
                 check(self.rng(case))
             except Exception:
-                failures.append(f"{traceback.format_exc()}\nagain: {self.again(case)}")
+                said = f"{traceback.format_exc()}\nagain: {self.again(case)}"
+                failures.append(said)
+            if LOG:
+                tried = {"test": self.node, "seed": SEED, "case": case, **self._counts - before, "failed": said}
+                with open(LOG, "a", encoding="utf-8") as log:
+                    log.write(json.dumps(tried) + "\n")
         for name, value in {"tried": len(cases), "survived": len(cases) - len(failures), **self._counts}.items():
             self._record(name, value)
         if failures:

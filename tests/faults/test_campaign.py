@@ -1,5 +1,7 @@
 """The campaign itself: every case is tried, a failure says how it is repeated, and the same numbers come again."""
 
+import json
+
 import pytest
 
 from tests.faults import campaign as module
@@ -24,6 +26,27 @@ def test_a_failure_is_told_with_the_command_that_repeats_it(monkeypatch):
     again = []
     Campaign("tests/x.py::test_y").run(lambda rng: again.append(rng.random()))
     assert again == [seen[3]]
+
+
+def test_cases_are_logged_as_they_are_tried(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SIZE", 2)
+    monkeypatch.setattr(module, "CASE", None)
+    monkeypatch.setattr(module, "LOG", str(tmp_path / "log"))
+    figures = {}
+    campaign = Campaign("tests/x.py::test_y", figures.__setitem__)
+
+    def check(rng) -> None:
+        campaign.count("kills")
+        campaign.count("kills")
+        lines = (tmp_path / "log").read_text().splitlines() if (tmp_path / "log").exists() else []
+        assert not lines, "the second"
+
+    with pytest.raises(AssertionError, match="1 of 2"):
+        campaign.run(check)
+    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert (first["case"], first["kills"], first["failed"]) == (0, 2, "")
+    assert (second["case"], second["kills"]) == (1, 2) and "the second" in second["failed"]
+    assert figures == {"tried": 2, "survived": 1, "kills": 4}
 
 
 def test_figures_are_summed_by_kind():
