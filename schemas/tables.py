@@ -159,6 +159,11 @@ TABLES: dict[str, Table] = {
             ("height", pa.int32(), "cells"),
             ("width", pa.int32(), "cells"),
             ("itm_logit", pa.list_(pa.float32()), "G match logits, one an iteration"),
+            (
+                "mirrored",
+                pa.float32(),
+                "intersection over union of the picture's maps and its mirror image's, 0 to 1; -1 where gradcam.mirrored is false",
+            ),
         ),
         row_group=512,
     ),
@@ -228,6 +233,7 @@ TABLES: dict[str, Table] = {
                 "-1 to 1",
             ),
             ("stability", pa.float32(), "least share of all iterations' maps that lies inside the box, 0 to 1"),
+            ("mirrored", pa.float32(), "as in gradcam"),
             ("match", pa.float32(), "match logit of picture and caption, before anything is masked"),
             (
                 "detector",

@@ -58,7 +58,7 @@ def run(job) -> None:
         grounder.ground_mirrored(marked_pairs()) if p.mirrored else grounder.ground(chain.from_iterable(marked_pairs()))
     )
     with job.writer("gradcam") as writer:
-        for pair, maps, logits in grounded:
+        for pair, maps, logits, *mirrored in grounded:
             if not np.isfinite(maps).all() or not maps[0].any():
                 job.reject(pair.image_id, "flat_activation", "no patch stands out for this noun", pair.category)
                 continue
@@ -70,6 +70,7 @@ def run(job) -> None:
                 height=maps.shape[1],
                 width=maps.shape[2],
                 itm_logit=logits.astype(np.float32),
+                mirrored=mirrored[0] if mirrored else -1.0,
             )
 
 

@@ -51,6 +51,7 @@ def run(job) -> None:
                     instance=label["instance"],
                     margin=ahead,
                     stability=stability(activation_maps(rows[name]), label["box"], size),
+                    mirrored=rows[name]["mirrored"],
                     match=float(rows[name]["itm_logit"][0]),
                     detector=found,
                     detector_iou=overlap,

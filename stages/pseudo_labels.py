@@ -60,8 +60,8 @@ def run(job) -> None:
 
 
 def _confidences(job, vocabulary):
-    """The confidence of each of _kept's labels, in their order, [n] float64, and whether it is above that of the worst, [n]
-    bool: of those that tie all are, or none."""
+    """The confidence of each of _kept's labels, in their order, [n] float64, and whether it is enough and above that of the
+    worst, [n] bool: of those that tie all are, or none."""
     import numpy as np
 
     from structures.ranks import mean_rank_shares, rank_shares
@@ -74,9 +74,10 @@ def _confidences(job, vocabulary):
         for name in measures:
             columns[name].append(row[name])
     looked_at, confidences, sure = np.array(decided, bool), np.ones(len(decided)), np.ones(len(decided), bool)
-    of_others = [np.array(values, np.float32)[~looked_at] for values in columns.values()]
-    confidences[~looked_at] = mean_rank_shares(of_others)
-    sure[~looked_at] = rank_shares(confidences[~looked_at], upper=True) > job.params.worst
+    measured = [np.array(values, np.float32)[~looked_at] for values in columns.values()]
+    confidences[~looked_at] = mean_rank_shares(measured)
+    of_others = confidences[~looked_at]
+    sure[~looked_at] = (rank_shares(of_others, upper=True) > job.params.worst) & (of_others >= job.params.min_quality)
     return confidences, sure
 
 
@@ -108,7 +109,14 @@ def _kept(job, vocabulary, tell: bool = False) -> Iterator[dict]:
 
 
 # of a label that nobody looked at, and of which nothing more is measured
-_UNKNOWN = {"decision": "", "decided_by": "", "margin": -1.0, "stability": 0.0, "match": float("-inf")}
+_UNKNOWN = {
+    "decision": "",
+    "decided_by": "",
+    "margin": -1.0,
+    "stability": 0.0,
+    "mirrored": -1.0,
+    "match": float("-inf"),
+}
 _UNKNOWN |= {"detector": 0.0, "detector_iou": 0.0}
 
 

@@ -23,6 +23,12 @@ MEASURES = (
         "how much better it overlaps the activation than the best proposal elsewhere",
     ),
     ("stability", "stability", "low", "least share of all iterations' maps that lies inside the box"),
+    (
+        "mirrored",
+        "the mirror image's maps",
+        "low",
+        "intersection over union of the picture's maps and its mirror image's",
+    ),
     ("detector", "found again", "low", "score x IoU of what the detector of the round before finds of the noun"),
     (
         "detector_iou",

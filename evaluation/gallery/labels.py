@@ -14,7 +14,7 @@ from structures.boxes import xywh_to_xyxy
 KEPT, FOUND = "kept", "found"
 EARLIER = "of an earlier round"
 _MASK_MEASURES = ("score", "coverage", "agreement", "rank", "area", "similarity")  # as the tables name them
-_OF_QUALITY = ("margin", "stability", "detector", "detector_iou")
+_OF_QUALITY = ("margin", "stability", "mirrored", "detector", "detector_iou")
 _NO_NUMBERS = {
     "image_id",
     "category",
@@ -199,6 +199,8 @@ def _measures(seen: Mapping[str, dict | None], label: dict, truth: list[dict] | 
         values["match"] = seen["gradcam"]["itm_logit"][0]
     if seen.get("label_quality"):
         values |= {name: seen["label_quality"][name] for name in _OF_QUALITY}
+        if seen["label_quality"]["mirrored"] < 0:  # there was no mirror image
+            del values["mirrored"]
     if seen.get("kept_labels"):
         values["confidence"] = seen["kept_labels"]["confidence"]
     if seen["student_labels"] and seen["student_labels"]["agreement"] >= 0:

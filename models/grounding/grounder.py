@@ -55,9 +55,9 @@ class Grounder:
 
     def ground_mirrored(
         self, pictures: Iterable[list[tuple[Pair, Tensor]]]
-    ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[Pair, np.ndarray, np.ndarray, float]]:
         """As ground, each map the mean of the picture's and of its mirror image's, its largest value 1 again (ours), logits
-        their mean. pictures: the pairs of one picture each."""
+        their mean, and how much the two sets of maps have in common. pictures: the pairs of one picture each."""
 
         def both_ways() -> Iterator[tuple[Pair, Tensor]]:
             for pairs in pictures:
@@ -73,7 +73,8 @@ class Grounder:
                 seen.append((pair, maps, logits))
                 continue
             first, first_maps, first_logits = seen.pop(0)
-            yield first, _rescaled(first_maps + maps[..., ::-1]), (first_logits + logits) / 2
+            maps = maps[..., ::-1]
+            yield first, _rescaled(first_maps + maps), (first_logits + logits) / 2, _in_common(first_maps, maps)
 
     def tokens(self, pair: Pair) -> Tensor | None:
         """[max_tokens] bool, the noun's word pieces; None where the tokenizer cut the noun away."""
@@ -115,6 +116,11 @@ class Grounder:
             )
             for (pair, _), pair_maps, pair_logits in zip(chunk, maps.cpu().numpy(), logits.cpu().numpy()):
                 yield pair, pair_maps, pair_logits
+
+
+def _in_common(maps: np.ndarray, others: np.ndarray) -> float:
+    """The intersection over union of two sets of maps, at least 0: 1 where they are the same, 0 where they meet nowhere."""
+    return float(np.minimum(maps, others).sum() / max(np.maximum(maps, others).sum(), 1e-9))
 
 
 def _rescaled(maps: np.ndarray) -> np.ndarray:

@@ -70,7 +70,14 @@ def made_tables(images: int = 6, name: str = "cat", text: str = "a {} on a mat")
         maps = rng.random((3, 8, 8)).astype(np.float16)
         rows["gradcam"].append(
             key
-            | {"caption_id": f"c{i}", "maps": maps.reshape(-1), "height": 8, "width": 8, "itm_logit": [1.0, 0.5, 0.1]}
+            | {
+                "caption_id": f"c{i}",
+                "maps": maps.reshape(-1),
+                "height": 8,
+                "width": 8,
+                "itm_logit": [1.0, 0.5, 0.1],
+                "mirrored": 0.5,
+            }
         )
         boxes = [[20.0, 10.0, 40.0, 30.0], [5.0, 5.0, 70.0, 50.0]]
         rows["wspn_proposals"].append({"image_id": image_id, "boxes": boxes, "scores": [0.8, 0.2]})

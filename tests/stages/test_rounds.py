@@ -117,6 +117,7 @@ def test_confidence_is_made_of_what_is_measured_and_the_worst_are_left_out(minia
     assert len(measured) == len(labels) == len(labels.merge(measured, on=key))
     assert measured.margin.between(-1, 1).all() and measured.detector_iou.max() > 0
     assert (measured.detector <= measured.detector_iou).all() and measured.stability.between(0, 1).all()
+    assert (measured.mirrored == -1).all(), "the miniature looks at no mirror images"
     large = labels[labels.area >= 16].merge(measured, on=key)
     ranks = [large[name].rank() for name in ("score", "agreement", "margin", "detector", "detector_iou")]
     large["expected"] = sum(ranks).rank(pct=True)
@@ -136,6 +137,16 @@ def test_confidence_is_made_of_what_is_measured_and_the_worst_are_left_out(minia
     assert outputs(data, "judged", "train_detector") != outputs(data, "second", "train_detector")
     asked = ("-n", "--config", *SETTINGS, MEASURED, "run=judged", "--until", "label_quality")
     assert "name its result: snakemake" in miniature.snakemake(*asked, check=False)
+
+
+def test_labels_of_too_little_confidence_are_left_out(miniature, second):
+    data, _ = second
+    miniature.stage("pseudo_labels", "--min-quality", "0.4", "--into", "sure")
+    kept, all_of_them = (pd.read_parquet(data / "runs" / run / "kept_labels") for run in ("sure", "mini"))
+    assert 0 < len(kept) < len(all_of_them) and kept.confidence.min() >= 0.4
+    assert set(kept.confidence) == set(all_of_them[all_of_them.confidence >= 0.4].confidence)
+    rejects = pd.read_parquet(data / "runs/sure/pseudo_labels/_rejects")
+    assert (rejects.reason == "low_confidence").sum() == len(all_of_them) - len(kept)
 
 
 def test_labels_that_tie_are_left_out_together_or_not_at_all(miniature, second):

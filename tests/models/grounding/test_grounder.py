@@ -90,11 +90,27 @@ def test_mirrored_maps_are_the_mean_of_both_ways_and_mirror_with_the_picture(mod
 
     plain, flipped = ([m for of_image in marked(f) for _, m, _ in grounder.ground(of_image)] for f in (False, True))
     both, both_of_flipped = (list(grounder.ground_mirrored(marked(flip))) for flip in (False, True))
-    assert [(pair.image_id, pair.category) for pair, _, _ in both] == [
-        (name, noun) for name in images for noun in spans
-    ]
-    for (_, maps, logits), (_, other, _), one, mirror in zip(both, both_of_flipped, plain, flipped):
+    assert [(pair.image_id, pair.category) for pair, *_ in both] == [(name, noun) for name in images for noun in spans]
+    for (_, maps, logits, alike), (_, other, _, alike_flipped), one, mirror in zip(
+        both, both_of_flipped, plain, flipped
+    ):
         mean = (one + mirror[..., ::-1]) / 2
         np.testing.assert_allclose(maps, mean / mean.max((1, 2), keepdims=True), atol=1e-5)
         np.testing.assert_allclose(maps, other[..., ::-1], atol=1e-5)
         assert logits.shape == (2,)
+        pairs = list(zip(one.ravel().tolist(), mirror[..., ::-1].ravel().tolist()))
+        assert 0 < alike < 1 and alike == pytest.approx(alike_flipped, abs=1e-5)
+        assert alike == pytest.approx(sum(map(min, pairs)) / sum(map(max, pairs)), abs=1e-5)
+
+
+def test_a_picture_that_is_its_own_mirror_image_is_compared_with_itself(
+    model, tokenizer
+):
+    half = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 96, 48), dtype=np.uint8))
+    pair = Pair("1", "bus", "1", "a bus", ((2, 5),), torch.cat([half, half.flip(-1)], 2))
+    options = {"layers": [2, 3], "score": "itm", "masking": "pair", "iterations": 2, "threshold": 0.5, "device": "cpu"}
+    grounder = Grounder(model, tokenizer, batch=2, **options)
+    [(_, maps, _)] = grounder.ground([(pair, grounder.tokens(pair))])
+    [(_, _, _, alike)] = grounder.ground_mirrored([[(pair, grounder.tokens(pair))]])
+    own = np.minimum(maps, maps[..., ::-1]).sum() / np.maximum(maps, maps[..., ::-1]).sum()
+    assert alike == pytest.approx(own, abs=1e-5)
