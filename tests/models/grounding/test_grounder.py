@@ -103,9 +103,7 @@ def test_mirrored_maps_are_the_mean_of_both_ways_and_mirror_with_the_picture(mod
         assert alike == pytest.approx(sum(map(min, pairs)) / sum(map(max, pairs)), abs=1e-5)
 
 
-def test_a_picture_that_is_its_own_mirror_image_is_compared_with_itself(
-    model, tokenizer
-):
+def test_a_picture_that_is_its_own_mirror_image_is_compared_with_itself(model, tokenizer):
     half = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (3, 96, 48), dtype=np.uint8))
     pair = Pair("1", "bus", "1", "a bus", ((2, 5),), torch.cat([half, half.flip(-1)], 2))
     options = {"layers": [2, 3], "score": "itm", "masking": "pair", "iterations": 2, "threshold": 0.5, "device": "cpu"}
