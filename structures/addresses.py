@@ -23,6 +23,7 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _BLOCK = 1 << 22  # bytes of a request, where a file is read whole or in parts
 _listings: dict[str, dict[str, State]] = {}
 _states: dict[str, State | None] = {}
+_warned: list[Unreachable] = []
 
 log = logging.getLogger("cap2mask")
 
@@ -109,10 +110,10 @@ class Address:
             return None
         except Unreachable as error:
             known = self.cache.recall(text)
-            if known is None:
+            if known is None and self.cache.recall(f"{text}/") is None:
                 raise
-            log.warning("%s; what was fetched of it before is taken", error)
-            return State(known.size, known.version)
+            _warn(error)
+            return State(known.size, known.version) if known else None
 
     def forget(self) -> None:
         """Ask the server anew, the next time, whether the file is what it was."""
@@ -158,7 +159,7 @@ class Address:
                 kept = self.cache.read(known.sha256) if known else None
                 if kept is None:
                     raise
-                log.warning("%s; the files that were there before are taken", error)
+                _warn(error)
                 found = {name: State(*of_file) for name, of_file in json.loads(kept).items()}
             _listings[text] = found
         return found
@@ -281,6 +282,12 @@ class Address:
         if not self.is_inside:
             raise AddressError(f"{self} leads out of {self.root}; keep files inside the data set's folder")
         return str(self)
+
+
+def _warn(error: Unreachable) -> None:
+    if not _warned:
+        _warned.append(error)
+        log.warning("%s; what is known of before is taken, of other files, too", error)
 
 
 def _is_inside(path: PurePosixPath) -> bool:

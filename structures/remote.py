@@ -112,9 +112,10 @@ def _protocol(address: str) -> str:
 
 
 def _repeated(address: str, request: Callable[[Any, str], Any], waits: int) -> Any:
-    """What request(filesystem, address) gives, tried anew after so many of WAITS; once again only, where the request before
-    came to nothing."""
-    waits = min(waits, 1) if _failures[0] else waits
+    """What request(filesystem, address) gives, tried anew after so many of WAITS; where the request before came to nothing, a
+    reading one once again, others not."""
+    if _failures[0]:
+        waits = 1 if waits == len(WAITS) else 0
     for attempt in range(waits + 1):
         try:
             answer = request(_filesystem(_protocol(address), os.getpid()), address)
@@ -142,7 +143,7 @@ def _repeated(address: str, request: Callable[[Any, str], Any], waits: int) -> A
             f"{address}: {reason}, as {_failures[0]} requests one after the other; is there a network? Start again when "
             "there is: what was read is kept"
         )
-    raise Unreachable(f"{address} can't be read ({reason}; tried {waits + 1} times); try again later")
+    raise Unreachable(f"{address} can't be read ({reason}; {waits + 1} attempts); try again later")
 
 
 @lru_cache(maxsize=16)

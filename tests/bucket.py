@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import logging
 import re
 import socket
 import struct
@@ -30,9 +31,12 @@ class Bucket:
     def __init__(self):
         from moto.server import ThreadedMotoServer
 
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
         self.name = "pictures"
         self.requests: list[Request] = []
         self._faults: list[list] = []
+        self._contents: dict[str, bytes] = {}
         self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._moto.start()
         self._server = self._moto.get_host_and_port()
@@ -57,11 +61,20 @@ class Bucket:
         """Empty, and without faults."""
         self._ask("POST", "/moto-api/reset")
         self._ask("PUT", f"/{self.name}")
-        self._faults.clear()
+        self.forgive()
         self.requests.clear()
+        self._contents.clear()
 
     def put(self, key: str, content: bytes) -> None:
         assert self._ask("PUT", f"/{self.name}/{key}", content) == 200
+        self._contents[key] = content
+
+    def get(self, key: str) -> bytes:
+        """What was put there."""
+        return self._contents[key]
+
+    def keys(self) -> list[str]:
+        return sorted(self._contents)
 
     def upload(self, folder: Path, prefix: str) -> None:
         for file in sorted(folder.rglob("*")):
@@ -71,9 +84,15 @@ class Bucket:
     def fail(self, how: int | str, times: int = 1, match: str = "GET") -> None:
         self._faults.append([how, times, re.compile(match)])
 
+    def forgive(self) -> None:
+        """No further request fails."""
+        self._faults.clear()
+
     def read(self, match: str = "") -> list[Request]:
         """The requests for contents."""
-        return [r for r in self.requests if r.method == "GET" and "list-type" not in r.path and re.search(match, r.path)]
+        return [
+            r for r in self.requests if r.method == "GET" and "list-type" not in r.path and re.search(match, r.path)
+        ]
 
     def close(self) -> None:
         self._proxy.shutdown()
@@ -121,7 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         connection.request(self.command, self.path, headers=dict(self.headers))
         answer = connection.getresponse()
         body = answer.read()
-        kept = [h for h in answer.getheaders() if h[0].lower() not in ("content-length", "connection", "date", "server")]
+        kept = [
+            h for h in answer.getheaders() if h[0].lower() not in ("content-length", "connection", "date", "server")
+        ]
         length = int(answer.getheader("Content-Length") or len(body))
         connection.close()
         if how == "cut":
@@ -140,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
 
-    do_GET = do_HEAD = _pass_on  # noqa: N815
+    do_GET = do_HEAD = _pass_on
 
     def log_message(self, *_) -> None:
         pass
