@@ -139,7 +139,7 @@ def _found(root: Path | Address, path: str, sha256: str = "") -> tuple[Path | Ad
         content = _content(tar, member)
         if isinstance(root, Address) and not sha256:
             _keep(root, path, content)
-        return tar.with_name(f"{tar.name}#{member}"), content
+        return root / path if isinstance(root, Address) else Path(f"{tar}#{member}"), content
     except Unreachable as error:
         raise ImageError("unreachable_image", str(error)) from error
 

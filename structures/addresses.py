@@ -34,17 +34,18 @@ def open_root(root: str, cache: dict) -> "Path | Address":
     Raises AddressError where an address holds credentials, or more than one address.
     """
     found = _ADDRESS.fullmatch(root)
-    if not found:
+    if not found and "://" not in root:
         return Path(root)
-    protocol, place = found[1].lower(), found[2].rstrip("/")
+    protocol, place = (found[1].lower(), found[2].rstrip("/")) if found else ("", "")
     if protocol in ("file", "local"):
         return Path(f"/{place.lstrip('/')}")
-    if "@" in place.split("/")[0] or (protocol.startswith("s3") and ":" in place.split("/")[0]) or "?" in place:
+    host = place.split("/")[0] if found else root
+    if "@" in host or (protocol in ("s3", "s3a") and ":" in host) or "?" in root:
         raise AddressError(
-            f"root: the {protocol} address holds a name, a password or a signature, which would be written into logs and "
+            "root: the address holds a user, a password or a signature, which would be written into logs and "
             "configurations; leave them out, and put credentials into the environment"
         )
-    if not place or "::" in root or not _is_inside(PurePosixPath(place)):
+    if not place or not _is_inside(PurePosixPath(place)):
         raise AddressError(f"root: {root} is no address of a folder; wanted is one as s3://bucket/prefix")
     return Address(f"{protocol}://{place}", Cache(Path(cache["folder"]), cache["bytes"]))
 
@@ -74,9 +75,6 @@ class Address:
 
     def with_suffix(self, suffix: str) -> "Address":
         return Address(self.root, self.cache, self.below.with_suffix(suffix))
-
-    def with_name(self, name: str) -> "Address":
-        return Address(self.root, self.cache, self.below.with_name(name))
 
     def relative_to(self, other: "Address") -> PurePosixPath:
         return self.below.relative_to(other.below)
