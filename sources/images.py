@@ -80,8 +80,8 @@ def read_content(root: Path | Address, path: str, sha256: str) -> bytes:
             return content
     file, content = _found(root, path, sha256)
     if isinstance(root, Address) and hashlib.sha256(content).hexdigest() != sha256:  # once more, from the server itself
-        tar_or_file = path.partition(IN_TAR)
-        (root / (f"{tar_or_file[0]}.tar" if tar_or_file[1] else path)).forget()
+        name, mark, _ = path.partition(IN_TAR)
+        (root / (f"{name}.tar" if mark else path)).forget()
         file, content = _found(root, path, sha256)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ImageError(
@@ -132,14 +132,22 @@ def _found(root: Path | Address, path: str, sha256: str = "") -> tuple[Path | Ad
     Address.content."""
     name, mark, member = path.partition(IN_TAR)
     tar = resolve(root, f"{name}.tar") if mark else None
+    if tar is None or not _is_file(tar):
+        file = resolve(root, path)
+        return file, _content(file, sha256=sha256)
+    content = _content(tar, member)
+    if isinstance(tar, Path):
+        return Path(f"{tar}#{member}"), content
+    if not sha256:
+        _keep(root, path, content)
+    return root / path, content
+
+
+def _is_file(tar: Path | Address) -> bool:
+    if isinstance(tar, Path):
+        return os.path.isfile(tar)  # noqa: PTH113 (which raises nothing)
     try:
-        if tar is None or not (tar.is_file() if isinstance(tar, Address) else os.path.isfile(tar)):  # noqa: PTH113 (which raises nothing)
-            file = resolve(root, path)
-            return file, _content(file, sha256=sha256)
-        content = _content(tar, member)
-        if isinstance(root, Address) and not sha256:
-            _keep(root, path, content)
-        return root / path if isinstance(root, Address) else Path(f"{tar}#{member}"), content
+        return tar.is_file()
     except Unreachable as error:
         raise ImageError("unreachable_image", str(error)) from error
 
@@ -165,6 +173,8 @@ def _content(file: Path | Address, member: str | None = None, sha256: str = "") 
         raise ImageError(
             "too_large", f"{file}{f'#{member}' if member else ''} has {error} bytes, more than {MAX_BYTES}"
         ) from None
+    except Unreachable as error:
+        raise ImageError("unreachable_image", str(error)) from error
     except SourceError as error:
         raise ImageError("unreadable_image", str(error)) from error
     except (OSError, ValueError) as error:

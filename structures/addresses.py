@@ -12,15 +12,15 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from structures.cache import Cache
-from structures.remote import AddressError, State, Unreachable, fetch, is_folder, listing, state
+from structures.remote import BLOCK, AddressError, Parts, State, Unreachable, blocks, fetch, is_folder, listing, state
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
-_BLOCK = 1 << 22  # bytes of a request, where a file is read whole or in parts
 _listings: dict[str, dict[str, State]] = {}
 _states: dict[str, State | None] = {}
 _warned: list[Unreachable] = []
@@ -114,10 +114,14 @@ class Address:
             return State(known.size, known.version) if known else None
 
     def forget(self) -> None:
-        """Ask the server anew, the next time, whether the file is what it was."""
+        """Ask the server anew, the next time, whether the file is what it was; one in the cache that is broken is removed."""
         _states.pop(str(self), None)
         for folder in [folder for folder in list(_listings) if str(self).startswith(f"{folder}/")]:
             _listings.pop(folder, None)
+        known = self.cache.recall(str(self))
+        file = self.cache.find(known.sha256, known.size) if known else None
+        if file:
+            self.cache.is_whole(file)
 
     def is_file(self) -> bool:
         try:
@@ -262,19 +266,16 @@ class Address:
         return self.cache.find(known.sha256, known.size) if known and known.version == version else None
 
     def _opened(self) -> io.BufferedReader:
-        version_and_size = self.state()
-        file = self._cached(version_and_size.version)
-        if file and not self.cache.is_whole(file):
-            file = None
-        if file is None and self.cache.keeps(version_and_size.size):
-            blocks = _blocks(self._checked(), version_and_size)
-            file = self.cache.keep(blocks, version_and_size.size, str(self), version_and_size.version)
-        if file:
-            try:
-                return file.open("rb")
-            except FileNotFoundError:  # another process made room
-                pass
-        return io.BufferedReader(_Parts(self._checked(), version_and_size), _BLOCK)
+        text, known = self._checked(), self.state()
+        if self.cache.keeps(known.size):
+            with self.cache.alone(text):
+                file = self._cached(known.version)
+                if file is None or not self.cache.is_whole(file):
+                    file = self.cache.keep(blocks(text, known), known.size, text, known.version)
+            with suppress(FileNotFoundError):  # another process made room
+                if file:
+                    return file.open("rb")
+        return io.BufferedReader(Parts(text, known), BLOCK)
 
     def _checked(self) -> str:
         if not self.is_inside:
@@ -292,46 +293,3 @@ def _is_inside(path: PurePosixPath) -> bool:
     return not path.is_absolute() and not any(
         ".." in (part, unquote(part)) or "\0" in part or "%2f" in part.lower() for part in path.parts
     )
-
-
-def _blocks(address: str, known: State) -> Iterator[bytes]:
-    """A file, block by block. Raises AddressError where it changed meanwhile."""
-    for start in range(0, known.size, _BLOCK):
-        yield fetch(address, start, min(start + _BLOCK, known.size))
-    if known.size > _BLOCK:
-        _check_unchanged(address, known)
-
-
-def _check_unchanged(address: str, known: State) -> None:
-    if state(address) != known:
-        raise AddressError(f"{address} was changed while it was read; start again")
-
-
-class _Parts(io.RawIOBase):
-    """A file that is read where it lies."""
-
-    def __init__(self, address: str, known: State):
-        self._address, self._known, self._position = address, known, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._known.size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def readinto(self, buffer) -> int:
-        end = min(self._position + min(len(buffer), _BLOCK), self._known.size)
-        content = fetch(self._address, self._position, end)
-        buffer[: len(content)] = content
-        self._position += len(content)
-        if content and self._position == self._known.size:
-            _check_unchanged(self._address, self._known)
-        return len(content)

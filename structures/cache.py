@@ -3,6 +3,7 @@
     <first two digits>/<sha256>   contents; when each was used last is its time of access
     drafts/                       what is being written; a lock on each while its writer lives
     lock                          held while room is made; holds how many bytes there are
+    locks/                        one of each address while it is fetched whole
     known.sqlite                  {address: version, size, sha256}
 
 Processes of one machine share it. One that is killed leaves a draft, which the next to make room removes, and a count that is
@@ -17,7 +18,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,6 +121,19 @@ class Cache:
         if address and file is not None:
             self._query("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", (address, version, size, file.name))
         return file
+
+    @contextmanager
+    def alone(self, address: str) -> Iterator[None]:
+        """Only one process at a time fetches the whole of an address; who waited finds it here."""
+        with ExitStack() as held:
+            try:
+                folder = self.folder / "locks"
+                folder.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((folder / hashlib.sha256(address.encode()).hexdigest()[:32]).open("ab"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                _warn(self.folder, error)
+            yield
 
     def _file(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256

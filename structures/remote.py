@@ -5,10 +5,11 @@ They are named in no message. Nothing of fsspec is imported before the first req
 """
 
 import errno
+import io
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt to read
 LOOKS = 2  # of these, where nothing is read but whether something is there
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30  # seconds
 MOST_FAILURES = 20  # requests one after the other, of a process, that came to nothing; then it stops
+BLOCK = 1 << 22  # bytes of a request, where a file is read whole or in parts
 WEB = ("http", "https")  # whose folders can't be listed
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
 _NO_CREDENTIALS = {
@@ -98,6 +100,49 @@ def fetch(address: str, start: int, end: int, *, most: bool = False) -> bytes:
         return content
 
     return _repeated(address, read, len(WAITS))
+
+
+def blocks(address: str, known: State) -> Iterator[bytes]:
+    """A file, block by block. Raises AddressError where it changed meanwhile."""
+    for start in range(0, known.size, BLOCK):
+        yield fetch(address, start, min(start + BLOCK, known.size))
+    if known.size > BLOCK:
+        _check_unchanged(address, known)
+
+
+def _check_unchanged(address: str, known: State) -> None:
+    if state(address) != known:
+        raise AddressError(f"{address} was changed while it was read; start again")
+
+
+class Parts(io.RawIOBase):
+    """A file that is read where it lies."""
+
+    def __init__(self, address: str, known: State):
+        self._address, self._known, self._position = address, known, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._known.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        end = min(self._position + min(len(buffer), BLOCK), self._known.size)
+        content = fetch(self._address, self._position, end)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        if content and self._position == self._known.size:
+            _check_unchanged(self._address, self._known)
+        return len(content)
 
 
 def _state(address: str, info: dict) -> State:

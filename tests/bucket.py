@@ -25,7 +25,7 @@ class Bucket:
     """A bucket `pictures` behind the proxy.
 
     fail(how, times, match): of the requests whose "METHOD path" the pattern finds the next `times` fail: by a status (503),
-    "late", "reset", "cut" (half of the body comes), "wrong" (its first byte is another). requests: all that were made.
+    "late", "reset", "slow" (and right), "cut" (half of the body comes), "wrong" (its first byte is another). requests: all that were made.
     """
 
     def __init__(self):
@@ -127,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(1)
             self.close_connection = True
             return
+        if how == "slow":
+            time.sleep(0.2)
         if how == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True

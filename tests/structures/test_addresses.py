@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -211,7 +212,8 @@ def test_a_table_larger_than_the_cache_is_read_in_parts(bucket, tmp_path, monkey
     pq.write_table(pa.Table.from_pylist(rows), sink, row_group_size=500)
     bucket.put("set/c.parquet", sink.getvalue())
     bucket.put("set/c.csv", ("image,caption\n" + "".join(f"{r['image']},{r['caption']}\n" for r in rows)).encode())
-    monkeypatch.setattr(addresses, "_BLOCK", 10_000)
+    monkeypatch.setattr(remote, "BLOCK", 10_000)
+    monkeypatch.setattr(addresses, "BLOCK", 10_000)
     for most, name in ((0, "parts"), (10**7, "whole")):
         fresh(monkeypatch)
         root = open_root("s3://pictures/set", {"folder": str(tmp_path / name), "bytes": most})
@@ -246,6 +248,11 @@ def test_one_picture_of_a_tar_is_one_small_request_for_whoever_shares_the_cache(
     whole = [request for request in bucket.read() if request.range == f"bytes=0-{len(content) - 1}"]
     assert most < 10**6 or len(whole) == len(bucket.read()) == 1, "at ingest, once"
 
+    known = root.cache.recall("s3://pictures/set/tars/00.tar")
+    if known:  # a broken copy of the tar is found out and not taken
+        kept = root.cache.find(known.sha256, known.size)
+        kept.write_bytes(content.replace(pictures["003.png"], b"x" * len(pictures["003.png"])))
+        assert read_content(root, paths[3], digest(pictures["003.png"])) == pictures["003.png"]
     for file in (tmp_path / "kept").glob("??/*"):
         if file.read_bytes() in (content, *pictures.values()):
             file.unlink()  # what others read since left no room for it
@@ -262,6 +269,21 @@ def test_one_picture_of_a_tar_is_one_small_request_for_whoever_shares_the_cache(
     with pytest.raises(ImageError, match=r"00.tar#008.png is not the picture that ingest read"):
         read_content(root, paths[8], digest(pictures["008.png"]))
     assert read_content(root, paths[9], digest(pictures["009.png"])) == pictures["009.png"]
+
+
+def test_processes_that_open_one_file_fetch_it_once(bucket, root):
+    bucket.put("set/a.json", b"[1, 2]")
+    bucket.fail("slow", 1)
+
+    def opened() -> None:
+        os._exit(0 if (root / "a.json").read_bytes() == b"[1, 2]" else 1)
+
+    processes = [multiprocessing.get_context("fork").Process(target=opened) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4 and len(bucket.read()) == 1
 
 
 def test_without_a_network_what_was_fetched_before_is_there(bucket, root, monkeypatch, caplog):
