@@ -18,7 +18,19 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from structures.cache import Cache
-from structures.remote import BLOCK, AddressError, Parts, State, Unreachable, blocks, fetch, is_folder, listing, state
+from structures.remote import (
+    BLOCK,
+    WEB,
+    AddressError,
+    Parts,
+    State,
+    Unreachable,
+    blocks,
+    fetch,
+    is_folder,
+    listing,
+    state,
+)
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _listings: dict[str, dict[str, State]] = {}
@@ -45,7 +57,7 @@ def open_root(root: str, cache: dict) -> "Path | Address":
             "root: the address holds a user, a password or a signature, which would be written into logs and "
             "configurations; leave them out, and put credentials into the environment"
         )
-    if not place or not _is_inside(PurePosixPath(place)):
+    if not place or not _is_inside(PurePosixPath(place), web=True):
         raise AddressError(f"root: {root} is no address of a folder; wanted is one as s3://bucket/prefix")
     return Address(f"{protocol}://{place}", Cache(Path(cache["folder"]), cache["bytes"]))
 
@@ -82,7 +94,11 @@ class Address:
     @property
     def is_inside(self) -> bool:
         """Whether it leads nowhere but below its root."""
-        return _is_inside(self.below)
+        return _is_inside(self.below, self._is_web)
+
+    @property
+    def _is_web(self) -> bool:
+        return self.root.partition("://")[0] in WEB
 
     # What is there
 
@@ -147,9 +163,11 @@ class Address:
         return self.is_file() or self.is_dir()
 
     def files(self) -> dict[str, State]:
-        """{path relative to this folder: state} of all files in it, sorted. Where the server can't be reached, those that were
-        there when it last could."""
+        """{path relative to this folder: state} of all files in it, sorted; none where folders can't be listed. Where the server
+        can't be reached, those that were there when it last could."""
         text = self._checked()
+        if self._is_web:
+            return {}
         found = _listings.get(text)
         if found is None:
             try:
@@ -167,9 +185,17 @@ class Address:
         return found
 
     def glob(self, pattern: str) -> "Iterator[Address]":
-        """The files of a pattern as pathlib's, in order."""
+        """The files of a pattern as pathlib's, in order. Raises AddressError for more than a name where nothing can be listed."""
+        is_name = not re.search(r"[*?\[]", pattern)
+        if self._is_web:
+            if not is_name:
+                raise AddressError(
+                    f"{self}: folders of {self.root} can't be listed; name the files in place of {pattern}"
+                )
+            yield from [self / pattern] if (self / pattern).is_file() else []
+            return
         files = self.files()
-        if not re.search(r"[*?\[]", pattern):
+        if is_name:
             yield from [self / pattern] if pattern in files else []
             return
         from fsspec.utils import glob_translate
@@ -182,8 +208,8 @@ class Address:
 
     def digest(self) -> str:
         """Of a file the sha256 of its content; of a folder that of the names, sizes and versions of its files, of which no
-        byte is read."""
-        if self.is_file():
+        byte is read, or of nothing where it can't be listed."""
+        if not self._is_unlisted and self.is_file():
             known = self.cache.recall(str(self))
             if known and known.version == self.state().version:
                 return known.sha256
@@ -191,9 +217,14 @@ class Address:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         return self.quick_state()
 
+    @property
+    def _is_unlisted(self) -> bool:
+        """Whether this is a folder of which nothing is known, not even that it is one: a name without a suffix."""
+        return self._is_web and not self.suffix
+
     def quick_state(self) -> str:
         """A sign of whether a file or folder changed, of which no byte is read."""
-        if self.is_file():
+        if not self._is_unlisted and self.is_file():
             return " ".join(map(str, self.state()))
         digest = hashlib.sha256()
         for name, (size, version) in self.files().items():
@@ -289,7 +320,7 @@ def _warn(error: Unreachable) -> None:
         log.warning("%s; what is known of before is taken, of other files, too", error)
 
 
-def _is_inside(path: PurePosixPath) -> bool:
-    return not path.is_absolute() and not any(
-        ".." in (part, unquote(part)) or "\0" in part or "%2f" in part.lower() for part in path.parts
-    )
+def _is_inside(path: PurePosixPath, web: bool) -> bool:
+    """web: of a server that reads %2e%2e as two dots."""
+    parts = PurePosixPath(unquote(str(path))).parts if web else path.parts
+    return not path.is_absolute() and ".." not in parts and "\0" not in str(path)

@@ -214,6 +214,8 @@ class Cache:
 
     def _query(self, statement: str, values: tuple) -> tuple | None:
         """The first row; None where the table can't be read, which is made anew then."""
+        if not self.most:
+            return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.folder / "known.sqlite", timeout=60, isolation_level=None)) as table:

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,6 +113,13 @@ class Bucket:
         status = connection.getresponse().status
         connection.close()
         return status
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A server of the web, of the files in a folder."""
+
+    def log_message(self, *_) -> None:
+        pass
 
 
 class _Handler(BaseHTTPRequestHandler):

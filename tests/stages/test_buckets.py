@@ -1,12 +1,15 @@
 """A data set in a bucket, by the commands that a user types: the same tables as from its folder, also without a network."""
 
+import http.server
 import re
+import threading
+from functools import partial
 
 import pytest
 import yaml
 
 from sources.toy import scenes as toy
-from tests.bucket import KEY, SECRET, Bucket
+from tests.bucket import KEY, SECRET, Bucket, Quiet
 from tests.conftest import MINIATURE, Project
 
 TABLES = ("images", "captions", "annotations", "labels", "judged", "nouns", "proposals")
@@ -101,6 +104,16 @@ def test_a_cache_smaller_than_the_data_set_changes_no_result_and_stays_within_it
     }
 
 
+def test_a_server_of_the_web_gives_the_same_tables(tmp_path, drawn, tables):
+    handler = partial(Quiet, directory=str(drawn))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        project = project_of(tmp_path / "web", f"http://127.0.0.1:{web.server_port}")
+        project.stage("ingest")
+        web.shutdown()
+    assert content(project, "images") == tables["images"] and content(project, "captions") == tables["captions"]
+
+
 def test_what_changes_in_the_bucket_is_noticed_and_what_is_wrong_with_it_said_in_a_line(in_bucket, bucket, monkeypatch):
     ingest = f"data/runs/{in_bucket.config['run']}/manifests/ingest/all.json"
     in_bucket.snakemake(ingest)
@@ -111,16 +124,10 @@ def test_what_changes_in_the_bucket_is_noticed_and_what_is_wrong_with_it_said_in
     bucket.fail(403, 100, "")
     output = in_bucket.snakemake(ingest, check=False)
     assert "s3://pictures/sets/drawn/" in output and "FSSPEC_S3_ANON=true" in output and "Traceback" not in output
-    bucket.forgive()
-    in_bucket.config["root"] = "s3://nothing/sets"
+    in_bucket.config["root"] = f"s3://{KEY}:{SECRET}@pictures/sets/drawn"
     in_bucket.write_config()
     output = in_bucket.snakemake(ingest, check=False)
-    assert "s3://nothing/sets/annotations/instances_train.json: there is no such bucket" in output, output
-    for root in (f"s3://{KEY}:{SECRET}@pictures/sets/drawn", "s3://pictures/sets?X-Amz-Signature=" + SECRET):
-        in_bucket.config["root"] = root
-        in_bucket.write_config()
-        output = in_bucket.snakemake(ingest, check=False)
-        assert "put credentials into the environment" in output and SECRET not in output
+    assert "put credentials into the environment" in output and SECRET not in output
 
 
 def test_pictures_that_can_not_be_reached_count_as_missing_ones(in_bucket, bucket):
