@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.bucket.requests.append(request)
         how = self.bucket._fault(request)
         if how == "late":
-            time.sleep(1)
+            time.sleep(2.5)
             self.close_connection = True
             return
         if how == "slow":
