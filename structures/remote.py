@@ -14,11 +14,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from structures.errors import UserError, one_line
+from structures.progress import progress
 
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further attempt to read; random.uniform(1, 1.5) times as long
 LOOKS = 2  # of these, where nothing is read but whether something is there
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30  # seconds
 MOST_FAILURES = 20  # requests one after the other, of a process, that came to nothing; then it stops
+_SHOWN = 1 << 26  # bytes of a file whose progress is shown
 BLOCK = 1 << 22  # bytes of a request, where a file is read whole or in parts
 WEB = ("http", "https")  # whose folders can't be listed
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
@@ -104,7 +106,8 @@ def fetch(address: str, start: int, end: int, *, most: bool = False) -> bytes:
 
 def blocks(address: str, known: State) -> Iterator[bytes]:
     """A file, block by block. Raises AddressError where it changed meanwhile."""
-    for start in range(0, known.size, BLOCK):
+    starts, quiet = range(0, known.size, BLOCK), known.size < _SHOWN
+    for start in progress(starts, description=f"fetching {address}", unit=f"{BLOCK >> 20} MB", quiet=quiet):
         yield fetch(address, start, min(start + BLOCK, known.size))
     if known.size > BLOCK:
         _check_unchanged(address, known)
