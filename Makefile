@@ -88,4 +88,4 @@ lock:
 	echo setuptools | $(COMPILE) - --constraint requirements.lock --output-file requirements-build.lock
 
 clean:
-	rm -rf $(VENV) .snakemake logs data/runs data/actions data/store data/scratch data/locks data/configs data/toy
+	rm -rf $(VENV) .snakemake logs data/runs data/actions data/store data/scratch data/locks data/configs data/cache data/toy

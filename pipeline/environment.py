@@ -34,13 +34,15 @@ DISTRIBUTIONS = {
     "transformers": ("transformers", "tokenizers"),
 }
 _OF_EVERY_STAGE = {"PIL", "numpy", "pyarrow"}  # by which pipeline.job reads pictures and writes tables
+_FETCHES = ("structures.addresses", "structures.remote")  # whose libraries bring bytes and make none
 _PROCESSOR = Path("/proc/cpuinfo")
 
 
 def environment(stage: Stage, config: dict) -> dict[str, str]:
     """{"environment.numpy": version, …, "environment.device": GPU or cpu} of what changes a stage's bytes. Loads none of
     the libraries."""
-    names = imported_libraries(*code_modules(stage, config), outside=("pipeline",), without=TELLS) | _OF_EVERY_STAGE
+    without = (*TELLS, *_FETCHES)
+    names = imported_libraries(*code_modules(stage, config), outside=("pipeline",), without=without) | _OF_EVERY_STAGE
     versions = {name: version for library in sorted(names) for name, version in _versions(library).items()}
     if stage.gpu:
         versions["device"] = device_name(config["device"])

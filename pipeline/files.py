@@ -26,8 +26,10 @@ from pipeline.fetched import (
 from pipeline.parameters import Parameter, file_parameters, file_path
 from pipeline.stage import Stage
 from store.blobs import check_content, file_digest
+from structures.addresses import Address
 from structures.errors import UserError
 from structures.progress import progress
+from structures.remote import AddressError
 
 _SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -67,15 +69,15 @@ def find_file(value: str, key: str, usual: str = "") -> Path:
     raise UserError(f"{key}: {value} is not there{hint}; point {pointer} at it")
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is a file or folder of that name; of a name that none can have, that there is not."""
+def is_there(path: Path | Address) -> bool:
+    """Whether there is a file or folder of that name; of a name that none can have, that there is not. Raises AddressError."""
     try:
         return path.exists()
     except (OSError, ValueError):
         return False
 
 
-def find_files(stage: Stage, config: dict) -> dict[str, Path]:
+def find_files(stage: Stage, config: dict) -> dict[str, Path | Address]:
     """{key: path} of every file that a stage's parameters name; its own without the stage's name.
 
     Raises UserError for the first that is not there.
@@ -86,11 +88,12 @@ def find_files(stage: Stage, config: dict) -> dict[str, Path]:
     }
 
 
-def _find(parameter: Parameter, config: dict) -> Path:
+def _find(parameter: Parameter, config: dict) -> Path | Address:
     path = file_path(parameter, config)
     if path is None:
         return find_file(parameter.value, parameter.key, parameter.rules["file"])
-    if not is_there(path):
+    folder = parameter.rules.get("folder") and isinstance(path, Address)  # of which a server of the web knows nothing
+    if not (path.is_dir() if folder else is_there(path)):
         key, usual = parameter.key, parameter.rules["file"]
         raise UserError(f"{key}: {path} is not there; usually {usual}; point the config key {key} at it")
     return path
@@ -116,13 +119,15 @@ def missing_files(stages: Iterable[Stage], config: dict) -> list[str]:
     return list(faults.values())
 
 
-def content_digest(path: Path) -> str:
+def content_digest(path: Path | Address) -> str:
     """The digest of a file, or of a folder's files by their names and contents; of a hub's model of what is read of it, and
-    of its revision.
+    of its revision; of a folder at an address of the names, sizes and versions (ETags) of its files.
 
     Raises UserError where a file, or a link in the folder, leads to what is not what its name says: a result of the store,
     torchvision's weights, a file of the hub's cache.
     """
+    if isinstance(path, Address):
+        return path.digest()
     if path.is_file():
         return _checked_digest(path)
     of_hub = is_hub_model(path)
@@ -148,9 +153,14 @@ def _checked_digest(file: Path) -> str:
     return digest
 
 
-def file_state(path: str | Path) -> str:
+def file_state(path: str | Path | Address) -> str:
     """A quick sign of whether a file changed: its size and time; of a folder, those of the files in it, of which no byte is
-    read (half a second for 120,000 of them)."""
+    read (half a second for 120,000 of them); at an address sizes and versions (a request for each 1,000)."""
+    if isinstance(path, Address):
+        try:
+            return path.quick_state()
+        except AddressError:  # which check_files says before anything runs
+            return "absent"
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):

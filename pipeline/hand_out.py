@@ -12,6 +12,7 @@ from schemas.tables import TABLES
 from sources.images import read_content
 from sources.vocabulary import read_vocabulary
 from store.parquet import read_rows
+from structures.addresses import open_root
 from structures.errors import UserError
 from structures.ranks import rank_share
 
@@ -41,7 +42,7 @@ def hand_out(config: dict, run: Path, name: str, out: Path, *, worst: int, pictu
         return (row for row in train if taken is None or row["image_id"] in taken)
 
     left_out: list[str] = []
-    root = Path(config["root"])
+    root = open_root(config["root"], config["cache"])
     data = labelled(
         run.name,
         read_vocabulary(vocabulary),

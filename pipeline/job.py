@@ -25,6 +25,7 @@ from store.blobs import Blobs
 from store.join import join_by_image
 from store.manifest import Output, is_aside
 from store.parquet import TableWriter, read_rows, read_table
+from structures.addresses import Address, open_root
 from structures.errors import one_line
 from structures.progress import progress
 from training import processes
@@ -36,7 +37,7 @@ class Job:
     """One execution of a stage on one shard.
 
     params: the stage's section of the config, as attributes; shared: the sections that it shares, as attributes; shard:
-    "all", a number, or a detector; shards: how many; threads; root: the data set's folder; files: the files that
+    "all", a number, or a detector; shards: how many; threads; root: the data set's folder, a path or an address; files: the files that
     parameters name, by key; scratch: a folder of this very action that survives a kill; outputs: what was written;
     repeatable: whether they are what the inputs alone make.
     """
@@ -44,7 +45,8 @@ class Job:
     def __init__(self, action, *, blobs: Blobs, scratch: Path, threads: int):
         config = action.config
         self.stage, self.shard, self.shards = action.stage.name, action.shard, config["shards"]
-        self.root, self.files, self.scratch, self.threads = Path(config["root"]), action.files, scratch, threads
+        self.root = open_root(config["root"], config["cache"])
+        self.files, self.scratch, self.threads = action.files, scratch, threads
         parts = sections(action.stage, config)
         self.params = _namespace(parts.pop(self.stage))
         self._shared, self.shared = parts, _namespace(parts)
@@ -317,7 +319,7 @@ class Job:
         self.outputs.append(Output(path=path, digest=digest, bytes=size, rows=rows))
 
 
-def _prepared(root: Path, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
+def _prepared(root: Path | Address, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
     """An item and what is made of its picture, or the ImageError that says why there is none."""
     try:
         return item, prepare(read_image(root, item[0]["path"], item[0]["sha256"]), *item)

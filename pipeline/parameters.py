@@ -19,6 +19,7 @@ from pipeline.stage import Stage
 from schemas.tables import CURVE, REJECTS, TABLES
 from store.blobs import canonical_json
 from store.fingerprint import fingerprint
+from structures.addresses import Address, open_root
 
 
 class Parameter(NamedTuple):
@@ -142,9 +143,11 @@ def _columns(schema: pa.Schema) -> str:
     return schema.to_string(truncate_metadata=False)
 
 
-def file_path(parameter: Parameter, config: dict) -> Path | None:
+def file_path(parameter: Parameter, config: dict) -> Path | Address | None:
     """The path of a file inside the data set's folder; None for one that lies elsewhere."""
-    return Path(config["root"]) / parameter.value if parameter.rules.get("below") == "root" else None
+    if parameter.rules.get("below") != "root":
+        return None
+    return open_root(config["root"], config["cache"]) / parameter.value
 
 
 def model_options(section: dict, weights: Path, tokens: Path | None) -> dict:

@@ -19,7 +19,14 @@ from pipeline.environment import environment
 from pipeline.files import file_state, is_there, missing_files
 from pipeline.lineage import parents, producing_runs
 from pipeline.paper_tables import check_variants
-from pipeline.parameters import code_fingerprint, draws_random_numbers, file_parameters, parameters, records
+from pipeline.parameters import (
+    code_fingerprint,
+    draws_random_numbers,
+    file_parameters,
+    file_path,
+    parameters,
+    records,
+)
 from pipeline.registry import detectors, stages, summary
 from pipeline.rounds import rounds_before, source_key
 from pipeline.variants import run_name, variants
@@ -28,6 +35,7 @@ from store.blobs import Blobs, make_folder, write_atomically
 from store.check import check_results, put_right
 from store.fingerprint import ROOT, fingerprint
 from store.manifest import Run, producer
+from structures.addresses import Address, open_root
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
@@ -52,6 +60,9 @@ class Workflow:
         for file in files:
             read_yaml(Path(file), dict)  # Snakemake takes the last of a key that stands twice
         self.config = checked(config)
+        self.root = open_root(self.config["root"], self.config["cache"])
+        if isinstance(self.root, Address) and self.config["toy"]["train"]:
+            raise UserError(f"toy.train draws a data set into the folder root, which {self.root} is none: set it to 0")
         self.data = data
         self.run = self.config["run"]
         self.configs = {self.run: self.config}
@@ -298,7 +309,9 @@ class Workflow:
             print("no ground truth (ingest.val.instances is not set): evaluation is left out", file=sys.stderr)
 
     def source_files(self) -> list[str]:
-        """The data set's files (not folders) that ingest depends on."""
+        """The data set's files (not folders) that ingest depends on; of those at an address Snakemake knows the states."""
+        if isinstance(self.root, Address):
+            return []
         parameters_below_root = [
             p for p in file_parameters(stages()["ingest"], self.config) if not p.rules.get("folder")
         ]
@@ -311,11 +324,16 @@ class Workflow:
         return files if self.config["toy"]["train"] else [file for file in files if is_there(Path(file))]
 
     def _picture_folders(self, stage: str, config: dict) -> dict[str, str]:
-        """The states of the folders that ingest reads; Snakemake follows files alone. What `toy` draws is its own."""
+        """The states of the folders that ingest reads, and of files at an address; Snakemake follows files on disk alone. What
+        `toy` draws is its own."""
         if stage != "ingest" or config["toy"]["train"]:
             return {}
-        folders = [p for p in file_parameters(stages()[stage], config) if p.rules.get("folder")]
-        return {p.value: file_state(Path(config["root"]) / p.value) for p in folders}
+        below_root = [(p, file_path(p, config)) for p in file_parameters(stages()[stage], config)]
+        return {
+            p.value: file_state(path)
+            for p, path in below_root
+            if path is not None and (p.rules.get("folder") or isinstance(path, Address))
+        }
 
     def toy_files(self) -> list[str]:
         """What drawing the embedded data set makes; nothing where the data set is the user's own."""

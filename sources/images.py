@@ -16,7 +16,9 @@ from PIL import Image, UnidentifiedImageError
 
 from sources.part import SourceError
 from sources.tars import IN_TAR, read_picture
+from structures.addresses import Address
 from structures.errors import UserError, one_line
+from structures.remote import Unreachable
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run other programs, or are seldom pictures
 MAX_PIXELS = 64_000_000  # of a picture, unless the caller says otherwise; decoding takes up to 10 bytes of each
@@ -45,8 +47,12 @@ class ImageError(UserError):
         return ImageError, (self.reason, str(self))
 
 
-def resolve(root: Path, path: str) -> Path:
+def resolve(root: Path | Address, path: str) -> Path | Address:
     """The file of a picture. Raises ImageError where the path, links followed, leaves the data set's folder."""
+    if isinstance(root, Address):
+        if not (root / path).is_inside:
+            raise ImageError("outside_root", f"{path} leads out of {root}; keep pictures inside the data set's folder")
+        return root / path
     try:
         base = root.resolve()
         file = (base / path).resolve()
@@ -57,7 +63,7 @@ def resolve(root: Path, path: str) -> Path:
     return file
 
 
-def read_image(root: Path, path: str, sha256: str) -> np.ndarray:
+def read_image(root: Path | Address, path: str, sha256: str) -> np.ndarray:
     """A picture of a data set, as decode_image gives it, whose file is still what the table `images` says.
 
     Raises ImageError where it is not, or leaves the folder, too.
@@ -65,15 +71,33 @@ def read_image(root: Path, path: str, sha256: str) -> np.ndarray:
     return _decoded(read_content(root, path, sha256), root / path, None)
 
 
-def read_content(root: Path, path: str, sha256: str) -> bytes:
-    """The bytes of such a picture's file, or member of a tar, which is not decoded. Raises ImageError."""
-    file, content = _found(root, path)
+def read_content(root: Path | Address, path: str, sha256: str) -> bytes:
+    """The bytes of such a picture's file, or member of a tar, which is not decoded. Raises ImageError; AddressError where the
+    server refuses."""
+    if isinstance(root, Address):
+        content = root.cache.read(sha256)
+        if content is not None:
+            return content
+    file, content = _found(root, path, sha256)
+    if isinstance(root, Address) and hashlib.sha256(content).hexdigest() != sha256:  # once more, from the server itself
+        name, mark, _ = path.partition(IN_TAR)
+        (root / (f"{name}.tar" if mark else path)).forget()
+        file, content = _found(root, path, sha256)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ImageError(
             "changed_image",
             f"{file} is not the picture that ingest read: put it back, or run `snakemake --cores all -R ingest`",
         )
+    if isinstance(root, Address):
+        _keep(root, path, content)
     return content
+
+
+def _keep(root: Address, path: str, content: bytes) -> None:
+    """Keep a picture in the cache, unless it is in a tar that is there."""
+    name, mark, _ = path.partition(IN_TAR)
+    if not mark or not (root / f"{name}.tar").is_cached():
+        root.cache.keep([content], len(content))
 
 
 def decode_image(file: Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -91,7 +115,7 @@ def decode_mask(file: Path) -> np.ndarray:
     return _decoded(_content(file), file, MAX_PIXELS, formats=("PNG",), convert=_not_zero)
 
 
-def inspect_image(task: tuple[Path, str, int]) -> tuple[int, int, str] | ImageError:
+def inspect_image(task: tuple[Path | Address, str, int]) -> tuple[int, int, str] | ImageError:
     """(width, height, sha256) of the picture at (root, path, max_pixels), decoded once to see that it is whole; or its
     fault."""
     root, path, max_pixels = task
@@ -103,19 +127,36 @@ def inspect_image(task: tuple[Path, str, int]) -> tuple[int, int, str] | ImageEr
     return pixels.shape[1], pixels.shape[0], hashlib.sha256(content).hexdigest()
 
 
-def _found(root: Path, path: str) -> tuple[Path, bytes]:
-    """The file of a picture, as messages name it, and its bytes; of a tar that is there, its member's."""
+def _found(root: Path | Address, path: str, sha256: str = "") -> tuple[Path | Address, bytes]:
+    """The file of a picture, as messages name it, and its bytes; of a tar that is there, its member's. sha256: as for
+    Address.content."""
     name, mark, member = path.partition(IN_TAR)
     tar = resolve(root, f"{name}.tar") if mark else None
-    if tar is None or not os.path.isfile(tar):  # noqa: PTH113 (which raises nothing)
+    if tar is None or not _is_file(tar):
         file = resolve(root, path)
-        return file, _content(file)
-    return Path(f"{tar}#{member}"), _content(tar, member)
+        return file, _content(file, sha256=sha256)
+    content = _content(tar, member)
+    if isinstance(tar, Path):
+        return Path(f"{tar}#{member}"), content
+    if not sha256:
+        _keep(root, path, content)
+    return root / path, content
 
 
-def _content(file: Path, member: str | None = None) -> bytes:
+def _is_file(tar: Path | Address) -> bool:
+    if isinstance(tar, Path):
+        return os.path.isfile(tar)  # noqa: PTH113 (which raises nothing)
+    try:
+        return tar.is_file()
+    except Unreachable as error:
+        raise ImageError("unreachable_image", str(error)) from error
+
+
+def _content(file: Path | Address, member: str | None = None, sha256: str = "") -> bytes:
     """The bytes of a file, or of a member of a tar."""
     try:
+        if isinstance(file, Address):
+            return file.content(MAX_BYTES, sha256) if member is None else read_picture(file, member, MAX_BYTES)
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("no_regular_file", f"{file} is a folder, a pipe or a device; a picture is a regular file")
@@ -129,7 +170,11 @@ def _content(file: Path, member: str | None = None) -> bytes:
     except KeyError:
         raise ImageError("missing_image", f"{file} holds no picture {member}") from None
     except OverflowError as error:
-        raise ImageError("too_large", f"{file}#{member} has {error} bytes, more than {MAX_BYTES}") from None
+        raise ImageError(
+            "too_large", f"{file}{f'#{member}' if member else ''} has {error} bytes, more than {MAX_BYTES}"
+        ) from None
+    except Unreachable as error:
+        raise ImageError("unreachable_image", str(error)) from error
     except SourceError as error:
         raise ImageError("unreadable_image", str(error)) from error
     except (OSError, ValueError) as error:
@@ -137,7 +182,11 @@ def _content(file: Path, member: str | None = None) -> bytes:
 
 
 def _decoded(
-    content: bytes, file: Path, max_pixels: int | None, formats: tuple = FORMATS, convert: Callable | None = None
+    content: bytes,
+    file: Path | Address,
+    max_pixels: int | None,
+    formats: tuple = FORMATS,
+    convert: Callable | None = None,
 ) -> np.ndarray:
     """convert: what is made of the picture, where it is not RGB."""
     try:
@@ -179,7 +228,7 @@ def _not_zero(image: Image.Image) -> np.ndarray:
     return np.array(image if image.mode in ("1", "L", "I", "I;16") else image.convert("L")) > 0
 
 
-def _as_rgb(image: Image.Image, file: Path) -> Image.Image:
+def _as_rgb(image: Image.Image, file: Path | Address) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         image = Image.fromarray(_eight_bits(image, file))
     if image.mode in ("I", "F"):
@@ -194,7 +243,7 @@ def _as_rgb(image: Image.Image, file: Path) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image, file: Path) -> np.ndarray:
+def _eight_bits(image: Image.Image, file: Path | Address) -> np.ndarray:
     """A grey picture of 0..65535, height x width, as uint8."""
     values = np.array(image)
     if image.format == "TIFF":

@@ -10,7 +10,8 @@ from structures.modules import modules_with
 
 
 def load_reader(format: str) -> Callable[..., Part]:
-    """read_part(root, part, threads) of sources/NAME.py: reads one part of the data set in the folder root.
+    """read_part(root, part, threads) of sources/NAME.py: reads one part of the data set in the folder root, a path or
+    an address (structures.addresses).
 
     part: the part's section of the config, paths relative to root as attributes; threads: that may work on it. Raises
     UserError listing the formats where there is no such reader.

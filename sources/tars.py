@@ -4,6 +4,7 @@ Headers are those of POSIX.1-1988 (ustar), POSIX.1-2001 (pax, which webdataset w
 Nothing is unpacked: a member's name is text, and leads nowhere on the disk.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,6 +15,7 @@ import numpy as np
 
 from sources.json_files import check_regular
 from sources.part import SourceError
+from structures.addresses import Address
 
 IN_TAR = ".tar#"  # between a tar and its member, in the path of a picture
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm")  # extensions of members
@@ -36,7 +38,7 @@ class Member(NamedTuple):
     irregular: str = ""
 
 
-def members(tar: Path) -> Iterator[Member]:
+def members(tar: Path | Address) -> Iterator[Member]:
     """Every member of a tar but folders, in order; contents are passed over.
 
     Raises SourceError naming the tar and the member where it is compressed, cut short, damaged, has something behind its end,
@@ -45,7 +47,7 @@ def members(tar: Path) -> Iterator[Member]:
     check_regular(tar)
     try:
         with tar.open("rb", buffering=8 * _BLOCK) as stream:
-            yield from _members(tar, stream, os.fstat(stream.fileno()).st_size)
+            yield from _members(tar, stream, stream.seek(0, os.SEEK_END))
     except OSError as error:
         raise SourceError(f"{tar}: {error.strerror or error}; {_REMEDY}") from error
 
@@ -158,9 +160,22 @@ def kind_of(name: str) -> str:
 
 
 @lru_cache(maxsize=_MOST_TARS)
-def _pictures(tar: Path, *state: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pictures(tar: Path | Address, *state: int | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Names [n] of a tar's pictures as bytes, sorted; offset and size [n] int64 of each. state: of the file, so that one that
-    was changed is read anew."""
+    was changed is read anew. Of a tar at an address they are kept in the cache, for all processes."""
+    if not isinstance(tar, Address):
+        return _listed(tar)
+
+    def written() -> bytes:
+        stream = io.BytesIO()
+        np.savez(stream, *_listed(tar))
+        return stream.getvalue()
+
+    with np.load(io.BytesIO(tar.derived("pictures", written)), allow_pickle=False) as arrays:
+        return arrays["arr_0"], arrays["arr_1"], arrays["arr_2"]
+
+
+def _listed(tar: Path | Address) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = [m for m in members(tar) if not m.irregular and kind_of(m.name) in PICTURES]
     names = np.array([_bytes(m.name) for m in found], dtype=np.bytes_)
     order = np.argsort(names, kind="stable")
@@ -168,20 +183,29 @@ def _pictures(tar: Path, *state: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return names[order], places[:, 0].copy(), places[:, 1].copy()
 
 
-def read_picture(tar: Path, name: str, most: int) -> bytes:
+def read_picture(tar: Path | Address, name: str, most: int) -> bytes:
     """The content of a picture in a tar that is a regular file.
 
-    The headers of a tar are read once a process, and anew where its size or time changed. Raises KeyError where it holds no
-    such picture, OverflowError where that has more than `most` bytes, OSError, and SourceError as `members` does.
+    The headers of a tar are read once a process (at an address: once a cache), and anew where its size or time changed. Raises
+    KeyError where it holds no such picture, OverflowError where that has more than `most` bytes, OSError, and SourceError as
+    `members` does.
     """
+    if isinstance(tar, Address):
+        return tar.read_at(*_place(_pictures(tar, *tar.state()), name, most))
     with tar.open("rb", buffering=0) as stream:
         status = os.fstat(stream.fileno())
-        names, offsets, sizes = _pictures(tar, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        wanted = _bytes(name)
-        place = int(np.searchsorted(names, wanted)) if len(names) else 0
-        if place == len(names) or names[place] != wanted:
-            raise KeyError(name)
-        size = int(sizes[place])
-        if size > most:
-            raise OverflowError(size)
-        return os.pread(stream.fileno(), size, int(offsets[place]))
+        pictures = _pictures(tar, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        offset, size = _place(pictures, name, most)
+        return os.pread(stream.fileno(), size, offset)
+
+
+def _place(pictures: tuple[np.ndarray, np.ndarray, np.ndarray], name: str, most: int) -> tuple[int, int]:
+    """(offset, size) of a picture, as _pictures gives them all."""
+    names, offsets, sizes = pictures
+    wanted = _bytes(name)
+    place = int(np.searchsorted(names, wanted)) if len(names) else 0
+    if place == len(names) or names[place] != wanted:
+        raise KeyError(name)
+    if sizes[place] > most:
+        raise OverflowError(int(sizes[place]))
+    return int(offsets[place]), int(sizes[place])

@@ -132,7 +132,7 @@ def _inspect(job, listed: dict, parts) -> dict[str, dict]:
         for image_id, picture in zip(order, bar):
             split, path, width, height = listed[image_id]
             if isinstance(picture, ImageError):
-                if picture.reason == "missing_image":
+                if picture.reason in ("missing_image", "unreachable_image"):
                     missing.append((image_id, picture))
                 else:
                     job.reject(image_id, picture.reason, str(picture))

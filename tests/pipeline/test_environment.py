@@ -10,7 +10,7 @@ import torch
 
 from pipeline import environment as module
 from pipeline.config import checked
-from pipeline.environment import DISTRIBUTIONS, environment, processor_has_bfloat16
+from pipeline.environment import _FETCHES, DISTRIBUTIONS, environment, processor_has_bfloat16
 from pipeline.registry import stages
 from pipeline.variants import overlaid
 from store.fingerprint import ROOMS, ROOT, imported_libraries
@@ -54,7 +54,7 @@ def test_every_library_of_a_stage_or_a_model_has_a_distribution_that_is_installe
         for name in names
         if name.split(".")[0] in ("stages", "models", "sources", "training", "evaluation", "exports")
     }
-    libraries = imported_libraries(*names, outside=("pipeline",), without=("structures.progress",))
+    libraries = imported_libraries(*names, outside=("pipeline",), without=("structures.progress", *_FETCHES))
     assert libraries | {"pyarrow"} == DISTRIBUTIONS.keys()
     assert all(metadata.version(name) for names in DISTRIBUTIONS.values() for name in names)
 

@@ -102,4 +102,4 @@ def test_a_column_s_comment_counts_to_its_end_for_it_is_written(monkeypatch):
 def test_every_section_of_the_schema_belongs_to_a_stage_or_is_shared():
     shared = {name.split(".")[0] for stage in stages().values() for name in (*stage.shares, *stage.records)}
     sections = {name for name, rules in schema()["properties"].items() if rules.get("type") == "object"}
-    assert sections - {"tables", "toy", "producing_runs", "earlier_rounds"} <= stages().keys() | shared
+    assert sections - {"cache", "tables", "toy", "producing_runs", "earlier_rounds"} <= stages().keys() | shared
