@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test browser-test chromium test-processes test-gpu test-published faults test-sample bench look scores lint lock clean
+.PHONY: run test browser-test chromium test-processes test-gpu test-published test-estimate faults test-sample bench look scores lint lock clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
@@ -36,6 +36,10 @@ test-gpu: $(VENV)/ready-dev
 # Every training at the papers' sizes, 800 x 1333 pixels, one after the other: a job takes up to 10 GB.
 test-published: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m published --numprocesses 1
+
+# Estimated and real time of a run of four times the scenes, a few minutes on two cores that do nothing else.
+test-estimate: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -m estimate --numprocesses 0 tests/pipeline/estimate
 
 # Kills, power cuts, flipped bits, mutated files. FAULTS=1000 make faults takes a night, FAULTS_SEED=7 other cases.
 faults: $(VENV)/ready-dev

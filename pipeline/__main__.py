@@ -1,13 +1,15 @@
 """python -m pipeline: the scores of a run, its main pictures and tables, the papers' tables from those of its variants, its
-labels for other tools."""
+labels for other tools; what a run will take, before it starts."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from exports.writers import formats
 from pipeline import overview, paper_tables, scores
 from pipeline.config import check_run_name, checked, load
+from pipeline.estimate import command as estimate
 from pipeline.hand_out import hand_out
 from structures.errors import UserError
 
@@ -43,8 +45,33 @@ def main() -> None:
         default=[Path("config/config.yaml")],
         help="the run's (default %(default)s)",
     )
+    meaning = "what a run will take before it starts: hours, GPU hours, disk and memory of each stage; nothing is run"
+    plan = commands.add_parser("estimate", help=meaning, description=meaning)
+    plan.add_argument("targets", nargs="*", metavar="TARGET", help="as for snakemake (default: the whole run)")
+    plan.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config/config.yaml")],
+        help="as for snakemake (default %(default)s)",
+    )
+    plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as for snakemake")
+    plan.add_argument("--until", nargs="+", default=[], metavar="STAGE", help="as for snakemake")
+    plan.add_argument("--all", action="store_true", help="what is done already, too")
+    plan.add_argument("--cores", type=int, default=os.cpu_count(), help="default: all, %(default)s")
+    plan.add_argument("--gpus", type=int, help="default: those that there are")
+    plan.add_argument("--price", type=float, help="of an hour of a GPU")
+    plan.add_argument("--cpu-price", type=float, help="of an hour of a core, in jobs that take no GPU")
+    told = "in place of those that are counted"
+    plan.add_argument("--images", type=int, metavar="N", help=f"training pictures, {told}")
+    plan.add_argument("--val-images", type=int, metavar="N", help=f"validation pictures, {told}")
+    plan.add_argument("--captions", type=int, metavar="N", help=f"captions of training pictures, {told}")
+    plan.add_argument("--pairs", type=int, metavar="N", help=f"pairs of a picture and a noun, {told}")
     args = parser.parse_args()
     try:
+        if args.command == "estimate":
+            estimate.show(args)
+            return
         if args.command == "export":
             export(args)
             return

@@ -16,6 +16,7 @@ from pipeline.conditions import measures_labels, reviewed, uses_ovis_labels
 from pipeline.config import checked, has_ground_truth
 from pipeline.config_file import read_yaml
 from pipeline.environment import environment
+from pipeline.estimate.jobs import planned_job
 from pipeline.files import file_state, is_there, missing_files
 from pipeline.lineage import parents, producing_runs
 from pipeline.paper_tables import check_variants
@@ -50,13 +51,16 @@ class Workflow:
     patterns in {run}; what a job reads is asked for by functions of its wildcards, since a variant takes from another run
     what is configured alike there.
 
-    files: those that the configuration was read from.
+    files: those that the configuration was read from. Without an order nothing is compared with the declarations.
 
     Raises UserError where the configuration is wrong, ValueError where order is not what the stages declare.
     """
 
-    def __init__(self, config: dict, order: dict[str, str], data: str = "data", files: Iterable[str] = ()):
-        _check_order(order)
+    def __init__(
+        self, config: dict, order: dict[str, str] | None = None, data: str = "data", files: Iterable[str] = ()
+    ):
+        if order is not None:
+            _check_order(order)
         for file in files:
             read_yaml(Path(file), dict)  # Snakemake takes the last of a key that stands twice
         self.config = checked(config)
@@ -227,10 +231,25 @@ class Workflow:
 
     def begin(self, jobs: list, *, alone: bool) -> None:
         """Look for the files that jobs of Snakemake need; alone: and lock what they write. Raises UserError where a file is
-        missing, or another snakemake has the lock."""
+        missing, another snakemake has the lock, or the disk is certainly too small."""
         self.check_files({job.rule.name for job in jobs})
         if alone:
             self.hold(jobs)
+            self.check_space(jobs)
+
+    def check_space(self, jobs: list) -> None:
+        """Look whether what jobs of Snakemake will write fits on the disk, and say so where it seems not to. Raises UserError
+        where it certainly does not, unless the key `disk_space` says otherwise."""
+        if self.config["disk_space"] == "ignore":
+            return
+        from pipeline.estimate.disk import shortage  # here: -n and the jobs of a cluster do without
+
+        planned = [planned_job(job.rule.name, self.run, job.wildcards_dict) for job in jobs]
+        short = shortage(planned, self.configs, self.run, Path(self.data))
+        if short and short.is_certain and self.config["disk_space"] == "stop":
+            raise UserError(f"{short}; --config disk_space=warn goes on anyway")
+        if short:
+            print(f"warning: {short}", file=sys.stderr)
 
     def hold(self, jobs: list) -> None:
         """Lock, for as long as this process lives, what jobs of Snakemake write: their runs, the data set that is drawn,

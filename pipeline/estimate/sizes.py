@@ -1,0 +1,199 @@
+"""How many pictures, captions and pairs a data set has: from its tables, or from what of its files is counted in seconds.
+
+Counted are the lists of COCO's JSON files, the lines of CSV, TSV and JSON-lines files, the rows of Parquet files, the files of a
+folder, and the logs that img2dataset writes beside its tars. Nothing is decoded.
+"""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipeline.estimate.measured import sizes_of
+from pipeline.estimate.work import Sizes
+from store.blobs import file_digest
+from store.manifest import Run
+from structures.errors import UserError
+
+_PAIRS_A_CAPTION = 340_000 / 591_753  # COCO's 65 categories (docs/scale.md)
+_CAPTIONS_A_SCENE = 2  # of the drawn data set
+_PHOTOGRAPH, _SCENE = 640 * 480, 192 * 144  # pixels
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_SAMPLES_A_TAR = 10_000  # as img2dataset writes them, where it left no log
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Sizes, and in words where each of them is from."""
+
+    sizes: Sizes
+    told: tuple[str, ...]
+
+
+def count(config: dict, data: Path, *, ingested: bool, given: dict[str, int | None]) -> Counted:
+    """The sizes of a configuration's data set. ingested: its tables are those of the configuration, as they are;
+    given: images, val_images, captions, pairs that somebody tells, which go before what is counted.
+
+    Raises UserError where neither says how many pictures there are.
+    """
+    told = []
+    sizes = _of_tables(config, data) if ingested else None
+    if sizes:
+        told.append(f"pictures and captions: the tables of the run {config['run']}")
+    else:
+        sizes, how = _of_files(config)
+        told += how
+    named = {"images": "train", "val_images": "val", "captions": "captions", "pairs": "pairs"}
+    sizes = replace(sizes, **{named[name]: float(value) for name, value in given.items() if value is not None})
+    told += [f"{name.replace('_', ' ')}: given" for name, value in given.items() if value is not None]
+    if not sizes.train:
+        raise UserError(
+            f"how many pictures {config['root']} has can't be counted (none of its files that say so are there): tell it with "
+            "--images, --val-images and --captions"
+        )
+    if not sizes.pairs:
+        ratio, of = _pairs_a_caption(config, data)
+        share = sizes.train / (sizes.train + sizes.val) if sizes.val and not given.get("captions") else 1.0
+        captions = sizes.captions * share or sizes.train
+        sizes = replace(sizes, pairs=captions * ratio)
+        told.append(f"pairs (picture, noun): {ratio:.2f} a training caption, as {of}")
+    return Counted(replace(sizes, labels=sizes.labels or sizes.pairs), tuple(told))
+
+
+def _of_tables(config: dict, data: Path) -> Sizes | None:
+    """The sizes that ingest, and gradcam where it is done for all shards, wrote; None without the tables."""
+    run = Run(data, config["run"])
+    manifest = run.read_manifest("ingest", "all")
+    if manifest is None:
+        return None
+    sizes = sizes_of(data, manifest)
+    if not sizes.train:
+        return None
+    pairs = [run.read_manifest("gradcam", str(shard)) for shard in range(config["shards"])]
+    done = sum(sizes_of(data, of).pairs for of in pairs) if all(pairs) else 0
+    captions = manifest.counts["rows_out"].get("captions") or manifest.counts["rows_out"].get("labels", 0)
+    return replace(sizes, captions=captions, pairs=done, labels=done)
+
+
+def _pairs_a_caption(config: dict, data: Path) -> tuple[float, str]:
+    """How many pairs a caption of a training picture gives: in this run, or another, or in COCO."""
+    own = config["run"]
+    runs = sorted({folder.name for folder in (data / "runs").glob("*") if (folder / "manifests/gradcam").is_dir()})
+    for name in sorted(runs, key=lambda run: (run != own, run)):
+        try:
+            maps = [manifest for manifest in Run(data, name).manifests() if manifest.stage == "gradcam"]
+            ingested = Run(data, name).read_manifest("ingest", "all")
+        except (UserError, OSError):
+            continue
+        sizes = sizes_of(data, ingested) if ingested else Sizes()
+        pairs, captions = sum(manifest.counts["rows_out"].get("gradcam", 0) for manifest in maps), sizes.captions
+        if pairs and captions and sizes.train and _same_vocabulary(config, data, name):
+            return pairs / (captions * sizes.train / (sizes.train + sizes.val)), f"in the run {name}"
+    return _PAIRS_A_CAPTION, "in COCO"
+
+
+def _same_vocabulary(config: dict, data: Path, run: str) -> bool:
+    """Whether a run of the same data set, or names of the same file, made it."""
+    if run == config["run"]:
+        return True
+    manifest = Run(data, run).read_manifest("categories", "all")
+    try:
+        return bool(manifest) and file_digest(Path(config["vocabulary"])) in manifest.files.values()
+    except OSError:
+        return False
+
+
+def _of_files(config: dict) -> tuple[Sizes, list[str]]:
+    """The sizes that can be counted, and how; 0 where nothing can be."""
+    toy = config["toy"]
+    if toy["train"]:
+        scenes = toy["train"] + toy["val"]
+        sizes = Sizes(train=toy["train"], val=toy["val"], captions=scenes * _CAPTIONS_A_SCENE, pixels=_SCENE)
+        return sizes, ["pictures and captions: those that are drawn"]
+    root, told = Path(config["root"]), []
+    images, captions = dict.fromkeys(("train", "val", "captioned"), 0), 0
+    for name in images:
+        part = config["ingest"][name]
+        if not part["images"]:
+            continue
+        images[name], of_part, how = _of_part(root, part)
+        captions += of_part
+        told += [f"pictures of {name}: {how}"] if how else []
+    train, val = images["train"] + images["captioned"], images["val"]
+    if not val:
+        val = round(train * config["ingest"]["holdout"])
+        train -= val
+    return Sizes(train=train, val=val, captions=captions, pixels=_PHOTOGRAPH), told
+
+
+def _of_part(root: Path, part: dict) -> tuple[int, int, str]:
+    """(pictures, captions, how they were counted) of one part of a data set."""
+    if any(Path(part[name]).is_absolute() or ".." in Path(part[name]).parts for name in ("images", "captions", "tars")):
+        return 0, 0, ""  # ingest refuses what leads out of the data set's folder
+    folder, captions = root / part["images"], root / part["captions"] if part["captions"] else None
+    if part["format"] == "webdataset":
+        pictures, how = _in_tars(folder, part["tars"])
+        return pictures, pictures, how
+    pictures, how = _files_in(folder), "the files of the folder"
+    texts = 0
+    if captions and captions.is_file():
+        if part["format"] == "coco":
+            listed, texts = _coco(captions)
+            pictures, how = listed or pictures, f"the list of {captions.name}"
+        else:
+            texts = _rows(captions)
+    return pictures, texts, how if pictures else ""
+
+
+def _coco(file: Path) -> tuple[int, int]:
+    """How many images and captions a COCO file lists; none where it is no such file (ingest says why)."""
+    try:
+        content = json.loads(file.read_bytes())
+        return len(content["images"]), len(content["annotations"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return 0, 0
+
+
+def _rows(file: Path) -> int:
+    """Rows of a CSV, TSV, JSON-lines or Parquet file: lines, less a heading."""
+    try:
+        if file.suffix == ".parquet":
+            return pq.read_metadata(file).num_rows
+        with file.open("rb") as lines:
+            total = sum(chunk.count(b"\n") for chunk in iter(lambda: lines.read(1 << 20), b""))
+    except (OSError, ValueError):
+        return 0
+    return max(0, total - (file.suffix.lower() in (".csv", ".tsv")))
+
+
+def _files_in(folder: Path) -> int:
+    """Pictures in a folder and in those below it, by their names."""
+    try:
+        with os.scandir(folder) as entries:
+            return sum(
+                _files_in(Path(entry.path))
+                if entry.is_dir(follow_symlinks=False)
+                else entry.name.lower().endswith(_PICTURES)
+                for entry in entries
+            )
+    except OSError:
+        return 0
+
+
+def _in_tars(folder: Path, pattern: str) -> tuple[int, str]:
+    """Pictures in tars: as img2dataset's logs beside them say, or as many as it usually writes into one."""
+    logs = sorted(folder.rglob("*_stats.json"))
+    fetched = [_successes(file) for file in logs]
+    if fetched and all(count is not None for count in fetched):
+        return sum(fetched), f"the logs of {len(fetched)} tars"
+    tars = sum(1 for _ in folder.rglob("*.tar"))
+    return tars * _SAMPLES_A_TAR, f"{tars} tars of {_SAMPLES_A_TAR:,}, for there are no logs" if tars else ""
+
+
+def _successes(log: Path) -> int | None:
+    try:
+        return int(json.loads(log.read_bytes())["successes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
