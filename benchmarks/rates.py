@@ -10,6 +10,8 @@ arithmetic that one unit takes in matrix products and convolutions and the most 
 
 import argparse
 import json
+import tempfile
+import weakref
 from pathlib import Path
 
 import cv2
@@ -35,6 +37,7 @@ from models.xpm.equations import average_noise, reliability
 from models.xpm.student import RobustStudent
 from models.xpm.teacher import label_words
 from pipeline.numerics import configure_torch
+from sources.images import inspect_image
 from sources.toy.scenes import draw_scene, scene_rng
 from sources.vocabulary import read_vocabulary
 from store.fingerprint import ROOT
@@ -54,6 +57,13 @@ class Rates:
         rng = np.random.default_rng(0)
         corners = rng.uniform((0, 0), (560, 400), (2000, 2))
         self.boxes = np.concatenate([corners, corners + rng.uniform(20, 80, (2000, 2))], 1).astype(np.float32)
+
+    def ingest(self):
+        folder = tempfile.TemporaryDirectory()
+        weakref.finalize(self, folder.cleanup)
+        cv2.imwrite(f"{folder.name}/scene.jpg", self.scene)
+        task = Path(folder.name), "scene.jpg", 10**8
+        return lambda: [inspect_image(task) for _ in range(200)], 200, "images/s"
 
     def nouns(self):
         finder = NounFinder(**read_vocabulary(ROOT / "data/splits/coco.json").finder())
@@ -209,6 +219,7 @@ class Rates:
 
 XPM_NETWORK = {"backbone": "resnet50_c4", "similarity": "dot", "temperature": 1.0, "dimension": 768}
 STAGES = (
+    "ingest",
     "nouns",
     "selective_search",
     "gradcam",
