@@ -1,7 +1,7 @@
-"""Pictures of a data set: regular files inside its folder, or members of tars there, of a few formats, read whole or refused
-with the reason.
+"""Pictures of a data set: regular files inside its folder, or parts of files there that hold many (sources.packed), of a few
+formats, read whole or refused with the reason.
 
-The path of a member is that of its tar, # and its name: train/00000.tar#000000001.jpg. A picture's bytes are read once; their digest and its pixels are of the same bytes.
+A picture's bytes are read once; their digest and its pixels are of the same bytes.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sources.packed import Packed, packed
 from sources.part import SourceError
-from sources.tars import IN_TAR, read_picture
 from structures.addresses import Address
 from structures.errors import UserError, one_line
 from structures.remote import Unreachable
@@ -72,16 +72,15 @@ def read_image(root: Path | Address, path: str, sha256: str) -> np.ndarray:
 
 
 def read_content(root: Path | Address, path: str, sha256: str) -> bytes:
-    """The bytes of such a picture's file, or member of a tar, which is not decoded. Raises ImageError; AddressError where the
-    server refuses."""
+    """The bytes of such a picture, which is not decoded. Raises ImageError; AddressError where the server refuses."""
     if isinstance(root, Address):
         content = root.cache.read(sha256)
         if content is not None:
             return content
     file, content = _found(root, path, sha256)
     if isinstance(root, Address) and hashlib.sha256(content).hexdigest() != sha256:  # once more, from the server itself
-        name, mark, _ = path.partition(IN_TAR)
-        (root / (f"{name}.tar" if mark else path)).forget()
+        inside = packed(path)
+        (root / (inside.file if inside else path)).forget()
         file, content = _found(root, path, sha256)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ImageError(
@@ -128,50 +127,52 @@ def inspect_image(task: tuple[Path | Address, str, int]) -> tuple[int, int, str]
 
 
 def _found(root: Path | Address, path: str, sha256: str = "") -> tuple[Path | Address, bytes]:
-    """The file of a picture, as messages name it, and its bytes; of a tar that is there, its member's. sha256: as for
-    Address.content."""
-    name, mark, member = path.partition(IN_TAR)
-    tar = resolve(root, f"{name}.tar") if mark else None
-    if tar is None or not _is_file(tar):
+    """The file of a picture, as messages name it, and its bytes; of a file that holds many and is there, the picture's. sha256: as
+    for Address.content."""
+    inside = packed(path)
+    holder = resolve(root, inside.file) if inside else None
+    if holder is None or not _is_file(holder):
         file = resolve(root, path)
         return file, _content(file, sha256=sha256)
-    content = _content(tar, member)
-    if isinstance(tar, Path):
-        return Path(f"{tar}#{member}"), content
+    content = _content(holder, inside)
+    if isinstance(holder, Path):
+        return Path(f"{holder}#{inside.name}"), content
     if not sha256:
         _keep(root, path, content)
     return root / path, content
 
 
-def _is_file(tar: Path | Address) -> bool:
-    if isinstance(tar, Path):
-        return os.path.isfile(tar)  # noqa: PTH113 (which raises nothing)
+def _is_file(holder: Path | Address) -> bool:
+    if isinstance(holder, Path):
+        return os.path.isfile(holder)  # noqa: PTH113 (which raises nothing)
     try:
-        return tar.is_file()
+        return holder.is_file()
     except Unreachable as error:
         raise ImageError("unreachable_image", str(error)) from error
 
 
-def _content(file: Path | Address, member: str | None = None, sha256: str = "") -> bytes:
-    """The bytes of a file, or of a member of a tar."""
+def _content(file: Path | Address, inside: Packed | None = None, sha256: str = "") -> bytes:
+    """The bytes of a file, or of a picture inside of it."""
     try:
         if isinstance(file, Address):
-            return file.content(MAX_BYTES, sha256) if member is None else read_picture(file, member, MAX_BYTES)
+            if inside is None:
+                return file.content(MAX_BYTES, sha256)
+            return inside.read(file, inside.name, MAX_BYTES)
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("no_regular_file", f"{file} is a folder, a pipe or a device; a picture is a regular file")
-        if member is not None:
-            return read_picture(file, member, MAX_BYTES)
+        if inside is not None:
+            return inside.read(file, inside.name, MAX_BYTES)
         if status.st_size > MAX_BYTES:
             raise ImageError("too_large", f"{file} has {status.st_size} bytes, more than {MAX_BYTES}; make it smaller")
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError("missing_image", f"{file} is not there") from None
     except KeyError:
-        raise ImageError("missing_image", f"{file} holds no picture {member}") from None
+        raise ImageError("missing_image", f"{file} holds no picture {inside.name}") from None
     except OverflowError as error:
         raise ImageError(
-            "too_large", f"{file}{f'#{member}' if member else ''} has {error} bytes, more than {MAX_BYTES}"
+            "too_large", f"{file}{f'#{inside.name}' if inside else ''} has {error} bytes, more than {MAX_BYTES}"
         ) from None
     except Unreachable as error:
         raise ImageError("unreachable_image", str(error)) from error

@@ -134,13 +134,13 @@ def parquet_table(file: Path, wanted: tuple[str, ...] = ()) -> Table:
     """The table in a Parquet file; wanted: columns of it that rows hold, those that are there, all where it is empty. Raises
     SourceError, also while its rows are read."""
     check_regular(file)
-    with _parquet_errors(file), file.open("rb") as stream, pq.ParquetFile(stream) as table:
+    with parquet_errors(file), file.open("rb") as stream, pq.ParquetFile(stream) as table:
         columns = distinct(file, table.schema_arrow.names)
     read = [name for name in columns if name in wanted] if wanted else None
 
     def rows() -> Iterator[tuple[str, dict | str]]:
         number = 0
-        with _parquet_errors(file), file.open("rb") as stream, pq.ParquetFile(stream) as table:
+        with parquet_errors(file), file.open("rb") as stream, pq.ParquetFile(stream) as table:
             for batch in table.iter_batches(_BATCH, columns=read):
                 batch.validate(full=True)
                 for row in batch.to_pylist():
@@ -150,8 +150,8 @@ def parquet_table(file: Path, wanted: tuple[str, ...] = ()) -> Table:
     return Table(columns, rows)
 
 
-class _parquet_errors:
-    """What Arrow says of a damaged file becomes one line."""
+class parquet_errors:
+    """A context in which what Arrow says of a damaged file becomes one line, a SourceError."""
 
     def __init__(self, file: Path):
         self._file = file

@@ -101,17 +101,19 @@ def _hold_out(listed: dict, parts: dict, share: float) -> None:
 
 
 def _shards(images: dict[str, dict], shards: int) -> dict[str, int]:
-    """{image id: its shard}, in the order of the ids: in turn, but for pictures in tars; those of a split are divided into runs
-    of one length, so that a job reads few tars, and each from its start to its end."""
-    from sources.tars import IN_TAR
+    """{image id: its shard}, in the order of the ids: in turn, but for pictures inside of files that hold many; those of a
+    split are divided, in the order of their paths, into runs of one length, so that a job reads few such files, and each from its
+    start to its end."""
+    from sources.packed import packed
 
     files: list[str] = []
-    in_tars: dict[str, list[str]] = {}
+    runs: dict[str, list[str]] = {}
     for image_id in sorted(images):
         row = images[image_id]
-        (in_tars.setdefault(row["split"], []) if IN_TAR in row["path"] else files).append(image_id)
+        (runs.setdefault(row["split"], []) if packed(row["path"]) else files).append(image_id)
     shard_of = {image_id: position % shards for position, image_id in enumerate(files)}
-    for run in in_tars.values():
+    for run in runs.values():
+        run.sort(key=lambda image_id: images[image_id]["path"])
         shard_of |= {image_id: position * shards // len(run) for position, image_id in enumerate(run)}
     return shard_of
 

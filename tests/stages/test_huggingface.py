@@ -1,0 +1,82 @@
+"""Parquet files of the Hugging Face hub, by the commands a user types: the same as of the same pictures in tars."""
+
+import hashlib
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tests.conftest import Project
+from tests.sources.parquet_files import IMAGE, write_parquet
+from tests.stages.test_webdataset import content, in_tars, project_of, scenes  # noqa: F401 (a fixture)
+
+COLUMNS = {"image": IMAGE, "text": pa.string(), "key": pa.string()}
+
+
+def in_parquet(folder, scenes, **ingest) -> Project:  # noqa: F811
+    """The pictures in two files, in row groups of two, by the ids that they have in tars, last ones first."""
+    rows = [
+        {"image": {"bytes": picture, "path": None}, "text": text, "key": f"tars/{i // 4:05d}/{i:09d}"}
+        for i, (picture, text) in reversed([*enumerate(scenes)])
+    ]
+    for number, of_file in enumerate((rows[:7], rows[7:])):
+        file = folder / "data" / "toy" / "hub" / "data" / f"train-{number:05d}-of-00002.parquet"
+        write_parquet(file, of_file, COLUMNS, row_group_size=2)
+    part = {"format": "huggingface", "images": "hub", "parquet": "data/train-*.parquet"}
+    return project_of(folder, part | {"caption_columns": ["text"], "id_column": "key"}, **ingest)
+
+
+def manifest(project: Project, stage: str, shard: str = "all") -> str:
+    return f"data/runs/{project.config['run']}/manifests/{stage}/{shard}.json"
+
+
+def test_pictures_in_parquet_files_give_the_same_bytes_as_in_tars(tmp_path, scenes):  # noqa: F811
+    parquet, tars = in_parquet(tmp_path / "parquet", scenes), in_tars(tmp_path / "tars", scenes)
+    parquet.snakemake(manifest(parquet, "ingest"))
+    tars.stage("ingest")
+    for project in (parquet, tars):
+        project.stage("categories")
+        project.stage("nouns")
+        project.stage("selective_search")
+    for table in ("captions", "judged", "nouns", "proposals"):
+        assert content(parquet, table) == content(tars, table) and len(pd.read_parquet(tars.run / table)) >= 10, table
+    pictures, expected = (pd.read_parquet(project.run / "images") for project in (parquet, tars))
+    assert pictures.drop(columns="path").equals(expected.drop(columns="path"))
+    assert list(pictures.sha256) == [hashlib.sha256(picture).hexdigest() for picture, _ in scenes]
+    assert pictures.path[0] == "hub/data/train-00001-of-00002.parquet#000000002"
+
+
+def test_each_shard_has_a_run_of_rows_though_ids_are_in_another_order(tmp_path, scenes):  # noqa: F811
+    project = in_parquet(tmp_path, scenes)
+    project.config["shards"] = 2
+    project.write_config()
+    project.stage("ingest")
+    of_shards = [pd.read_parquet(project.run / "images" / f"{i}.parquet") for i in (0, 1)]
+    places = [[path.partition("train-")[2] for path in sorted(shard.path)] for shard in of_shards]
+    assert places == [
+        [f"00000-of-00002.parquet#{row:09d}" for row in range(5)],
+        [f"00000-of-00002.parquet#{row:09d}" for row in (5, 6)]
+        + [f"00001-of-00002.parquet#{row:09d}" for row in range(3)],
+    ]
+    assert [*of_shards[0].image_id] == sorted(of_shards[0].image_id)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        (
+            "caption_columns",
+            ["captions"],
+            "the column of captions captions is not there; name those that hold captions",
+        ),
+        ("parquet", "train-*.parquet", "hub holds no train-*.parquet; set images to the folder of the files"),
+        ("id_column", "image", "an id is a whole number or a text"),
+        ("parquet", "data/*.csv", "ingest.train.parquet"),
+    ],
+)
+def test_what_does_not_fit_the_files_is_one_line(tmp_path, scenes, key, value, said):  # noqa: F811
+    project = in_parquet(tmp_path, scenes)
+    project.config["ingest"]["train"][key] = value
+    project.write_config()
+    output = project.stage("ingest", check=False)
+    assert said in output and "Traceback" not in output
