@@ -23,13 +23,17 @@ class Table:
     row_group: int = 1024
 
 
-def _schema(*columns: tuple) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable=False, metadata={"comment": note}) for name, kind, note in columns])
+def _schema(*columns: tuple, nullable: tuple[str, ...] = ()) -> pa.Schema:
+    return pa.schema(
+        [pa.field(name, kind, nullable=name in nullable, metadata={"comment": note}) for name, kind, note in columns]
+    )
 
 
 _BOX_XYXY = pa.list_(pa.float32(), 4)
 _BOX_XYWH = pa.list_(pa.float64(), 4)
 _RLE = pa.struct([pa.field("size", pa.list_(pa.int32(), 2), False), pa.field("counts", pa.string(), False)])
+# Parquet gives no null struct back that holds a list of fixed size.
+_RLE_OR_NONE = pa.struct([pa.field("size", pa.list_(pa.int32()), False), pa.field("counts", pa.string(), False)])
 _IMAGE = ("image_id", pa.string(), "the data set's own id")
 _DETECTOR = (
     "detector",
@@ -101,15 +105,16 @@ TABLES: dict[str, Table] = {
             ("annotation_id", pa.string(), "unique in the data set"),
             _CATEGORY,
             ("bbox", _BOX_XYWH, "xywh, pixels"),
-            _SEGMENTATION,
+            ("segmentation", _RLE_OR_NONE, f"{_SEGMENTATION[2]}; null where the source has a box alone"),
             ("area", pa.float64(), "pixels"),
             ("iscrowd", pa.bool_(), "a region of many objects, never one"),
+            nullable=("segmentation",),
         ),
     ),
     "labels": Table("ingest", ("image_id", "category"), _schema(_IMAGE, _CATEGORY)),
     "judged": Table(
         "ingest",
-        ("image_id", "category", "present"),
+        ("image_id", "category", "present", "exhaustive"),
         _schema(
             _IMAGE,
             (
@@ -119,6 +124,11 @@ TABLES: dict[str, Table] = {
                 "all; empty: of no category, in every image that was not judged for all",
             ),
             ("present", pa.bool_(), "whether an object of it is there"),
+            (
+                "exhaustive",
+                pa.bool_(),
+                "false: more objects of it may be there than are annotated, whatever other rows of the picture say",
+            ),
         ),
     ),
     "category_counts": Table(

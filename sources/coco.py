@@ -3,6 +3,7 @@
 Yields plain rows of the tables `images` (without what only the pictures tell), `captions`, `annotations`, and faults.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,8 @@ class CocoData:
     faults: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
-def _load(path: Path, keys: tuple[str, ...]) -> dict:
+def load(path: Path, keys: tuple[str, ...]) -> dict:
+    """The content of a JSON file that holds these lists. Raises SourceError."""
     content = read_json(path, "set the ingest section of the config to the data set's files")
     missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
@@ -48,43 +50,45 @@ def read_coco(root: Path, images: str, instances: str = "", captions: str = "") 
     data = CocoData()
     files = {}
     if instances:
-        files[root / instances] = _load(root / instances, ("images", "annotations", "categories"))
+        files[root / instances] = load(root / instances, ("images", "annotations", "categories"))
     if captions:
-        files[root / captions] = _load(root / captions, ("images", "annotations"))
+        files[root / captions] = load(root / captions, ("images", "annotations"))
     if not files:
         raise SourceError(f"{root / images}: neither instances nor captions are set for this folder")
-    _read_images(files, images, data)
+    read_images(files, images, data)
     if captions:
-        _read_captions(root / captions, files[root / captions]["annotations"], data)
+        read_captions(root / captions, files[root / captions]["annotations"], data)
     if instances:
-        _read_annotations(root / instances, files[root / instances], data)
+        read_annotations(root / instances, files[root / instances], data)
     return data
 
 
 def read_part(root: Path, part, threads: int = 1) -> Part:
     """part.images, part.instances, part.captions as read_coco takes them. Raises SourceError."""
-    data = read_coco(root, part.images, part.instances, part.captions)
-    counts: dict[str, int] = {}
-    for row in data.annotations:
-        if not row["iscrowd"]:
-            counts[row["category"]] = counts.get(row["category"], 0) + 1
+    return part_of(read_coco(root, part.images, part.instances, part.captions))
+
+
+def part_of(data: CocoData) -> Part:
+    """What was read, as every reader hands it over; every category was judged in every picture."""
+    counts = Counter(row["category"] for row in data.annotations if not row["iscrowd"])
     captions = [dict(zip(("image_id", "caption_id", "text"), row)) for row in data.captions]
     faults = [Fault(*fault) for fault in data.faults]
     return Part(data.images, captions, None, lambda size_of: data.annotations, faults, counts)
 
 
-def _read_images(files: dict[Path, dict], folder: str, data: CocoData) -> None:
+def read_images(files: dict[Path, dict], folder: str, data: CocoData) -> None:
+    """The images that JSON files list; folder: what file names start from, relative to the data set's folder."""
     conflicting = {}
     for file, content in files.items():
         for i, row in enumerate(content["images"]):
             image_id = ""
             try:
-                image_id = text_id(_member(row, "id"))
-                name = _member(row, "file_name")
+                image_id = text_id(member(row, "id"))
+                name = member(row, "file_name")
                 if not isinstance(name, str) or not name:
                     raise ValueError(f"file_name is {name!r}, wanted a text")
                 path = str(PurePosixPath(folder) / name)
-                size = (whole_number(_member(row, side), side, 1, MAX_SIDE) for side in ("width", "height"))
+                size = (whole_number(member(row, side), side, 1, MAX_SIDE) for side in ("width", "height"))
                 entry = (path, *size)
             except ValueError as error:
                 data.faults.append((image_id, "bad_row", f"{file}, images[{i}]: {error}", ""))
@@ -97,11 +101,12 @@ def _read_images(files: dict[Path, dict], folder: str, data: CocoData) -> None:
         data.faults.append((image_id, "repeated_id", detail, ""))
 
 
-def _read_captions(file: Path, rows: list, data: CocoData) -> None:
+def read_captions(file: Path, rows: list, data: CocoData) -> None:
+    """The captions among a file's annotations, of the images that were read."""
     for (i, row), caption_id in zip(enumerate(rows), _unique_ids(rows)):
         image_id = ""
         try:
-            image_id, text = text_id(_member(row, "image_id")), _member(row, "caption")
+            image_id, text = text_id(member(row, "image_id")), member(row, "caption")
             if text is not None and not isinstance(text, str):
                 raise ValueError(f"caption is {text!r}, wanted a text")
         except ValueError as error:
@@ -116,27 +121,29 @@ def _read_captions(file: Path, rows: list, data: CocoData) -> None:
             data.captions.append((image_id, caption_id, text.strip()))
 
 
-def _read_annotations(file: Path, content: dict, data: CocoData) -> None:
-    names = _category_names(file, content["categories"])
+def read_annotations(file: Path, content: dict, data: CocoData, outlined: bool = True) -> None:
+    """The annotations of a file, of the images that were read. outlined: whether each has a segmentation, which is null
+    otherwise."""
+    names = category_names(file, content["categories"])
     rows = content["annotations"]
     for (i, row), annotation_id in zip(enumerate(rows), _unique_ids(rows)):
         image_id = ""
         try:
-            image_id = text_id(_member(row, "image_id"))
+            image_id = text_id(member(row, "image_id"))
             if image_id not in data.images:
                 detail = f"annotation {annotation_id} is of an image not listed"
                 data.faults.append((image_id, "absent_image", detail, annotation_id))
                 continue
             _, width, height = data.images[image_id]
-            category = names.get(text_id(_member(row, "category_id")))
+            category = names.get(text_id(member(row, "category_id")))
             if category is None:
                 raise ValueError(f"category_id is {row['category_id']!r}, which is not listed")
-            area = real_number(_member(row, "area"), "area", MAX_SIDE**2)
+            area = real_number(member(row, "area"), "area", MAX_SIDE**2)
             if area < 0:
                 raise ValueError(f"area is {area}, wanted at least 0")
-            bbox = read_box(_member(row, "bbox"), height, width)
-            segmentation = read_segmentation(_member(row, "segmentation"), height, width)
-            if _apart(segmentation, bbox):
+            bbox = read_box(member(row, "bbox"), height, width)
+            segmentation = read_segmentation(member(row, "segmentation"), height, width) if outlined else None
+            if segmentation and _apart(segmentation, bbox):
                 raise ValueError(f"the outline lies outside of its bbox {bbox}")
             data.annotations.append(
                 {
@@ -162,12 +169,12 @@ def _apart(segmentation: dict, bbox: list[float]) -> bool:
     return apart and width > 0
 
 
-def _category_names(file: Path, rows: list) -> dict[str, str]:
+def category_names(file: Path, rows: list) -> dict[str, str]:
     """{category id: name}. Raises SourceError: every annotation depends on it."""
     names: dict[str, str] = {}
     for i, row in enumerate(rows):
         try:
-            category_id, name = text_id(_member(row, "id")), _member(row, "name")
+            category_id, name = text_id(member(row, "id")), member(row, "name")
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f"name is {name!r}, wanted a text")
             if category_id in names:
@@ -182,7 +189,7 @@ def _category_names(file: Path, rows: list) -> dict[str, str]:
     return names
 
 
-def _member(row: object, key: str) -> object:
+def member(row: object, key: str) -> object:
     """row[key]. Raises ValueError where row is no object or lacks it."""
     if not isinstance(row, dict):
         raise ValueError(f"{str(row)[:40]!r} stands where an object with {key} should")

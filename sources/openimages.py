@@ -107,7 +107,8 @@ def _labels(file: Path, names: dict[str, str]) -> Iterator[dict | Fault]:
 def _judged(file: Path, names: dict[str, str]) -> Iterator[dict]:
     for row in _rows(file, _LABELS):
         if not isinstance(row, Fault) and (_is_present(row) or row.Confidence == 0) and row.LabelName in names:
-            yield {"image_id": row.ImageID, "category": names[row.LabelName], "present": _is_present(row)}
+            judged = {"image_id": row.ImageID, "category": names[row.LabelName], "present": _is_present(row)}
+            yield judged | {"exhaustive": True}
 
 
 def _narratives(file: Path) -> Iterator[dict | Fault]:

@@ -58,9 +58,9 @@ class Part:
     only the picture tells;
     captions: rows of the table, or faults; labels: rows of the table, None where the annotations' categories are the
     labels; judged: rows of the table, None where every category was judged in every picture that has annotations;
-    annotations(size_of): rows of the table, or faults, where size_of(image_id) is (height, width), or None for a
-    picture that can't be used; counts: {category: objects outlined}, crowds left out; missing: pictures that the source
-    lists and says are not there, missing_count of them.
+    annotations(size_of): rows of the table (segmentation None where there is a box alone), or faults, where
+    size_of(image_id) is (height, width), or None for a picture that can't be used; counts: {category: objects annotated},
+    crowds left out; missing: pictures that the source lists and says are not there, missing_count of them.
     """
 
     images: dict[str, tuple[str, int | None, int | None]]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sources.json_files import read_json
+from sources.lvis_categories import is_lvis, vocabulary_of
 from sources.part import MAX_NAME, SourceError
 from structures.errors import UserError, one_line
 
@@ -62,7 +63,8 @@ _NOTES = ("dataset", "source", "comment")  # for people
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """Read a JSON object of Vocabulary's fields; all but "base" may be left out. It may say dataset, source and comment.
+    """Read a JSON object of Vocabulary's fields; all but "base" may be left out. It may say dataset, source and comment. Or LVIS'
+    annotations, as published: its rare categories are novel, the others base.
 
     Raises VocabularyError naming the file and the entry.
     """
@@ -70,9 +72,12 @@ def read_vocabulary(path: Path) -> Vocabulary:
         content = read_json(path, "point the config key vocabulary at a JSON file of names")
     except SourceError as error:
         raise VocabularyError(f"no vocabulary file: {error}") from error
+    faults: list[str] = []
+    if is_lvis(content):
+        content, faults = vocabulary_of(content["categories"])
     if not isinstance(content, dict) or "base" not in content:
         raise VocabularyError(f"{path} is no vocabulary file: wanted a JSON object with a list 'base'")
-    faults = [_unknown(key) for key in content if key not in (*_LISTS, "synonyms", *_NOTES)]
+    faults += [_unknown(key) for key in content if key not in (*_LISTS, "synonyms", *_NOTES)]
     faults += [fault for name in _LISTS for fault in _list_faults(content.get(name), repr(name))]
     synonyms = content.get("synonyms") or {}
     if isinstance(synonyms, dict):

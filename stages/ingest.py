@@ -69,7 +69,7 @@ def run(job) -> None:
                 note(labels, row)
             exhaustive = part.judged is None and bool(getattr(job.params, name).instances)
             for image_id in () if exhaustive else part.images:
-                note(judged, {"image_id": image_id, "category": "", "present": False})
+                note(judged, {"image_id": image_id, "category": "", "present": False, "exhaustive": True})
             for row in part.judged or ():
                 note(judged, row)
             outlined = part.annotations(size_of)
@@ -78,7 +78,8 @@ def run(job) -> None:
                 if part.labels is None and not isinstance(row, Fault):
                     note(labels, {key: row[key] for key in ("image_id", "category")})
                 if not exhaustive and not isinstance(row, Fault):
-                    note(judged, {key: row[key] for key in ("image_id", "category")} | {"present": True})
+                    seen = {key: row[key] for key in ("image_id", "category")}
+                    note(judged, seen | {"present": True, "exhaustive": True})
         for spill in (captions, annotations, labels, judged):
             spill.write(unique=spill in (labels, judged))
     with ExitStack() as stack:

@@ -72,7 +72,7 @@ class TableWriter:
     def _column(self, field: pa.Field) -> pa.Array:
         array = pa.array([row[field.name] for row in self._buffer], type=field.type)
         array.validate(full=True)
-        if array.null_count:
+        if array.null_count and not field.nullable:
             raise SchemaError(f"column {field.name} has {array.null_count} empty values")
         return array
 
