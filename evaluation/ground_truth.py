@@ -17,3 +17,8 @@ def images_holding(annotations: Iterable[dict], categories: Collection[str]) -> 
     With COCO's base and novel categories these are the 4,836 validation images of XPM, 4.1.
     """
     return {row["image_id"] for row in annotations if row["category"] in categories}
+
+
+def pairs_without_outline(annotations: Iterable[dict]) -> set[tuple[str, str]]:
+    """The (image_id, category) of which an object has a box alone, so that what a mask meets there is not known."""
+    return {(row["image_id"], row["category"]) for row in annotations if row["segmentation"] is None}

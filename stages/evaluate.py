@@ -30,7 +30,7 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    from evaluation.judged import judged_categories, with_ancestors
+    from evaluation.judged import judged_categories, not_exhaustive_pairs, with_ancestors
     from evaluation.protocols import protocol_scores
     from sources.vocabulary import read_vocabulary
     from structures.progress import progress
@@ -40,6 +40,7 @@ def run(job) -> None:
     ancestors = _hierarchy(job)
     truth = list(with_ancestors(job.rows("annotations"), ancestors))
     judged = judged_categories(job.rows("judged"), images, ancestors)
+    not_exhaustive = not_exhaustive_pairs(job.rows("judged"), images, ancestors)
     detections: dict[tuple[str, str], list[dict]] = {}
     for row in job.rows("detections"):
         detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
@@ -47,7 +48,16 @@ def run(job) -> None:
     with job.writer("metrics") as writer:
         for detector in job.parts("detections"):
             by_names = {group: rows for (owner, group), rows in detections.items() if owner == detector}
-            scores = protocol_scores(images, truth, by_names, vocabulary.base, vocabulary.novel, judged)
+            scores = protocol_scores(
+                images,
+                truth,
+                by_names,
+                vocabulary.base,
+                vocabulary.novel,
+                judged,
+                not_exhaustive,
+                job.params.max_detections,
+            )
             for row in progress(scores, description=f"scoring {detector}", unit="value"):
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
@@ -90,15 +100,20 @@ def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
         log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
 
 
-def _with_iou(labels: Iterator[dict], judged, truth: list[dict], vocabulary) -> Iterator[tuple[dict, str, float]]:
-    """(label, its category's group, the IoU of its mask with the most alike true one) of what was judged."""
-    from evaluation.ground_truth import annotations_by_image_and_category
-    from evaluation.judged import of_judged
+def _with_iou(
+    labels: Iterator[dict], job, image_ids, truth: list[dict], ancestors, vocabulary
+) -> Iterator[tuple[dict, str, float]]:
+    """(label, its category's group, the IoU of its mask with the most alike true one) of what was judged, and outlined
+    exhaustively, in the images."""
+    from evaluation.ground_truth import annotations_by_image_and_category, pairs_without_outline
+    from evaluation.judged import judged_categories, not_exhaustive_pairs, of_judged
     from evaluation.label_quality import best_iou
     from structures.progress import progress
 
+    judged = judged_categories(job.rows("judged"), image_ids, ancestors)
+    partial = not_exhaustive_pairs(job.rows("judged"), image_ids, ancestors) | pairs_without_outline(truth)
     objects = annotations_by_image_and_category(truth)
-    for row in progress(of_judged(labels, judged), description="labels against the truth", unit="label"):
+    for row in progress(of_judged(labels, judged, partial), description="labels against the truth", unit="label"):
         if row["category"] in vocabulary.measured:
             annotations = objects.get((row["image_id"], row["category"]), [])
             iou = best_iou(row["segmentation"], [annotation["segmentation"] for annotation in annotations])
@@ -109,13 +124,11 @@ def _confidence(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]
     """Of the labels that a detector learned from: the rank correlation of their confidence with the IoU."""
     import pandas as pd
 
-    from evaluation.judged import judged_categories
     from evaluation.label_quality import rank_correlation
 
     columns = ["image_id", "category", "confidence", "segmentation"]
     labelled = {row["image_id"] for row in job.rows("kept_labels", ["image_id"])}
-    judged = judged_categories(job.rows("judged"), labelled, ancestors)
-    labels = _with_iou(job.rows("kept_labels", columns), judged, truth, vocabulary)
+    labels = _with_iou(job.rows("kept_labels", columns), job, labelled, truth, ancestors, vocabulary)
     frame = pd.DataFrame(((group, row["confidence"], iou) for row, group, iou in labels), columns=("group", "a", "b"))
     for group, of_group in [("all", frame), *frame.groupby("group")]:
         yield {"group": group, "metric": "rank_correlation", "value": rank_correlation(of_group.a, of_group.b)}
@@ -126,14 +139,12 @@ def _reliability(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict
     alpha."""
     import pandas as pd
 
-    from evaluation.judged import judged_categories
     from evaluation.label_quality import rank_correlation
 
     columns = ("image_id", "category", "instance", "source")
     alphas = {
         tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
     }
-    judged = judged_categories(job.rows("judged"), {key[0] for key in alphas}, ancestors)
     known = (
         row
         for row in job.rows("student_labels", [*columns, "segmentation"])
@@ -141,7 +152,7 @@ def _reliability(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict
     )
     rows = [
         (row["source"], group, alphas[tuple(row[name] for name in columns)], iou)
-        for row, group, iou in _with_iou(known, judged, truth, vocabulary)
+        for row, group, iou in _with_iou(known, job, {key[0] for key in alphas}, truth, ancestors, vocabulary)
     ]
     frame = pd.DataFrame(rows, columns=("source", "group", "alpha", "iou"))
     for source, of_source in [("all", frame), *frame.groupby("source")]:

@@ -34,8 +34,8 @@ def run(job) -> None:
     import numpy as np
 
     from evaluation.average_precision import average_precision
-    from evaluation.ground_truth import annotations_by_image_and_category
-    from evaluation.judged import judged_categories, of_judged
+    from evaluation.ground_truth import annotations_by_image_and_category, pairs_without_outline
+    from evaluation.judged import judged_categories, not_exhaustive_pairs, of_judged
     from sources.vocabulary import read_vocabulary
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
@@ -43,19 +43,23 @@ def run(job) -> None:
     sizes = _measured_images(job)
     known = set(vocabulary.measured)
     truth = [row for row in job.rows("annotations") if row["image_id"] in sizes and row["category"] in known]
-    objects = annotations_by_image_and_category(truth)
+    judged = judged_categories(job.rows("judged"), sizes)
+    not_exhaustive = not_exhaustive_pairs(job.rows("judged"), sizes)
+    partial = not_exhaustive | pairs_without_outline(truth)  # of which not all masks are known
+    objects = annotations_by_image_and_category(
+        row for row in truth if (row["image_id"], row["category"]) not in partial
+    )
     values: dict[tuple[str, str, str, str], list[float]] = {}
 
     def note(protocol: str, kind: str, category: str, metric: str, value: float) -> None:
         for group in (vocabulary.group(category), "all"):
             values.setdefault((protocol, kind, group, metric), []).append(float(value))
 
-    judged = judged_categories(job.rows("judged"), sizes)
     labels = {"gradcam_labels": list(of_judged(_thresholded_maps(job, sizes, objects, note), judged))}
     for table, protocol in LABELS.items():
         if job.has(table):
             masks = (row for row in job.rows(table) if row["image_id"] in sizes and row["category"] in known)
-            labels[protocol] = list(_measured_labels(protocol, of_judged(masks, judged), objects, note))
+            labels[protocol] = list(_measured_labels(protocol, of_judged(masks, judged), objects, partial, note))
             _measure_instances(protocol, labels[protocol], _named(job, objects), note)
     _measure_other_scores(job, sizes, objects, note)
     _measure_proposals(job, sizes, truth, note)
@@ -64,7 +68,8 @@ def run(job) -> None:
             writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=float(np.mean(measured)))
         for protocol, rows in labels.items():
             for kind in ("bbox", "segm"):
-                for group, metrics in average_precision(sizes, truth, rows, groups, kind).items():
+                scores = average_precision(sizes, truth, rows, groups, kind, not_exhaustive=not_exhaustive)
+                for group, metrics in scores.items():
                     for metric, value in metrics.items():
                         writer.add(protocol=protocol, kind=kind, group=group, metric=metric, value=value)
 
@@ -202,13 +207,18 @@ def _measure_proposals(job, sizes: dict, truth: list[dict], note) -> None:
                 note("proposals", kind, row["category"], "recall", box_recall(boxes, row["bbox"]))
 
 
-def _measured_labels(protocol: str, pseudo_masks: Iterator[dict], objects: dict, note) -> Iterator[dict]:
-    """Measure pseudo-masks and their boxes; each as a label with an xywh box."""
+def _measured_labels(
+    protocol: str, pseudo_masks: Iterator[dict], objects: dict, partial: set, note
+) -> Iterator[dict]:
+    """Measure pseudo-masks and their boxes, but those of partial pairs of an image and a category; each as a label with an xywh
+    box."""
     from evaluation.label_quality import best_iou, box_recall
     from structures.boxes import xyxy_to_xywh
 
     for row in pseudo_masks:
         yield row | {"bbox": xyxy_to_xywh(row["box"]).tolist()}
+        if (row["image_id"], row["category"]) in partial:
+            continue
         annotations = objects.get((row["image_id"], row["category"]), [])
         segmentations = [annotation["segmentation"] for annotation in annotations]
         iou = best_iou(row["segmentation"], segmentations)

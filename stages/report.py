@@ -32,7 +32,9 @@ def run(job) -> None:
 
     images = {row["image_id"]: row for row in job.rows("images")}
     objects = annotations_by_image_and_category(job.rows("annotations"))
-    truth = {key: [row["segmentation"] for row in rows] for key, rows in objects.items()}
+    truth = {
+        key: [row["segmentation"] for row in rows if row["segmentation"] is not None] for key, rows in objects.items()
+    }
     if job.has("gradcam"):
         _draw_labels(job, images, truth)
     _draw_detections(job, images, truth)

@@ -64,11 +64,11 @@ def _image(image: dict, small: Small, file: str) -> dict:
 
 
 def _truth(index: Index, annotations: list[dict], small: Small) -> list[list]:
-    """[category, counts of its mask] of each true object, crowds left out."""
+    """[category, counts of its mask] of each true object that is outlined, crowds left out."""
     return [
         [index.category(row["category"]), small.counts(row["segmentation"])]
         for row in annotations
-        if not row["iscrowd"] and row["segmentation"]["size"] == [small.height, small.width]
+        if not row["iscrowd"] and row["segmentation"] and row["segmentation"]["size"] == [small.height, small.width]
     ]
 
 
@@ -179,11 +179,14 @@ def _student_key(row: dict) -> tuple:
 
 
 def _true_masks(rows: Mapping[str, list[dict]], category: str) -> list[dict] | None:
-    """The true masks of a category in an image; None where nobody says what is in the image, or whether this is."""
+    """The true masks of a category in an image; None where nobody says what is in the image, or whether this is, or where all
+    of it is."""
     judged = {row["category"] for row in rows["judged"]}
-    if not rows["annotations"] or (judged and category not in judged):
+    partial = any(row["category"] == category and not row["exhaustive"] for row in rows["judged"])
+    masks = [row["segmentation"] for row in rows["annotations"] if row["category"] == category]
+    if not rows["annotations"] or (judged and category not in judged) or partial or None in masks:
         return None
-    return [row["segmentation"] for row in rows["annotations"] if row["category"] == category]
+    return masks
 
 
 def _iou(segmentation: dict, truth: list[dict] | None) -> dict[str, float]:

@@ -130,10 +130,14 @@ def test_a_label_comes_with_its_way_and_its_numbers(tmp_path):
     assert len(content(files["summary.js"])["curves"]["train_detector"]["loss"]) <= 200
 
 
-@pytest.mark.parametrize(("judged", "iou"), [([], 1), (["dog"], None), (["cat", "dog"], 1)])
-def test_a_label_of_what_nobody_judged_has_no_iou(tmp_path, judged, iou):
+@pytest.mark.parametrize(
+    ("judged", "exhaustive", "iou"),
+    [([], True, 1), (["dog"], True, None), (["cat", "dog"], True, 1), (["cat"], False, None)],
+)
+def test_a_label_of_what_nobody_judged_or_looked_for_everywhere_has_no_iou(tmp_path, judged, exhaustive, iou):
     tables = made_tables(3)
-    tables["judged"] = [{"image_id": "000", "category": name, "present": True} for name in judged]
+    row = {"image_id": "000", "present": True, "exhaustive": exhaustive}
+    tables["judged"] = [row | {"category": name} for name in judged]
     measures = content(made_gallery(tmp_path, tables)["index/00000.js"])["measures"]
     assert measures["iou"][0] == iou
 
