@@ -45,6 +45,11 @@ def run(job) -> None:
         raise UserError(
             "the training images have no annotation of a base category: a teacher has nothing to learn from"
         )
+    if p.supervision == "masks" and all(row["segmentation"] is None for rows in annotations.values() for row in rows):
+        raise UserError(
+            "the training images' annotations of base categories have boxes alone, from which a teacher learns no masks: set "
+            "train_teacher.supervision to boxes, or annotate some pictures with outlines"
+        )
     torch.manual_seed(job.seed)
     names = ("backbone", "trainable_layers", "positive_fraction", "min_size", "max_size", "similarity", "temperature")
     settings = {name: getattr(network, name) for name in names}

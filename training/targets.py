@@ -27,10 +27,11 @@ def detection_target(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """A picture [3, h, w] uint8 and its target: boxes [n, 4] xyxy pixels, labels [n], masks [n, h, w] uint8.
 
-    picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE); numbers: {category:
+    picture: [h, w, 3] uint8; annotations: rows with category, bbox (xywh) and segmentation (RLE, or None); numbers: {category:
     its label}. pseudo_labels, where given: rows of `student_labels`, which come after the annotations; then the target
     has pseudo [n] bool (which are pseudo-labels), weight [n] float32 (1 of annotations) and annotated [] bool (whether
-    there are annotations), too. Rows that have a loss_weight give the target one, [n] float32. At least one object in all.
+    there are annotations), too. Rows that have a loss_weight give the target one, [n] float32. Where an annotation has a box
+    alone (segmentation None) its mask is empty, and the target has outlined [n] bool, false for it. At least one object in all.
     """
     rows = annotations + [row | {"bbox": _xywh(row["box"])} for row in pseudo_labels or []]
     boxes = torch.tensor(np.array([row["bbox"] for row in rows], np.float32))
@@ -38,8 +39,10 @@ def detection_target(
     target = {
         "boxes": boxes,
         "labels": torch.tensor([numbers[row["category"]] for row in rows]),
-        "masks": torch.from_numpy(np.stack([coco_mask.decode(row["segmentation"]) for row in rows])),
+        "masks": torch.from_numpy(np.stack([_mask(row["segmentation"], picture.shape[:2]) for row in rows])),
     }
+    if any(row["segmentation"] is None for row in rows):
+        target["outlined"] = torch.tensor([row["segmentation"] is not None for row in rows])
     if "loss_weight" in rows[0]:
         target["loss_weight"] = torch.tensor([float(row["loss_weight"]) for row in rows])
     if pseudo_labels is not None:
@@ -84,6 +87,10 @@ def mirror_at_random(picture: Tensor, target: dict[str, Tensor]) -> tuple[Tensor
     boxes = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=(height, width))
     typed = target | {"boxes": boxes, "masks": tv_tensors.Mask(target["masks"])}
     return _MIRROR(tv_tensors.Image(picture), typed)
+
+
+def _mask(segmentation: dict | None, shape: tuple[int, int]) -> np.ndarray:
+    return np.zeros(shape, np.uint8) if segmentation is None else coco_mask.decode(segmentation)
 
 
 def _xywh(box: np.ndarray) -> list[float]:

@@ -233,6 +233,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
         targets: as of a call, boxes and masks in pixels of the batch; text: [categories, dimension], the categories
         that compete; classify: another classification loss, of class logits [regions, 1 + categories], labels [regions]
         and the sampled regions of each picture. Where targets have loss_weight [n], objects count so much (not in classify).
+        Where one has outlined [n] bool, masks of the others are not learned.
         """
         proposals, rpn_losses = self.rpn(batch, features, targets)
         heads = self.roi_heads
@@ -246,7 +247,10 @@ class OpenVocabularyMaskRCNN(nn.Module):
         logits = self.class_logits(embedding, text)
         of_names = torch.ones(1 + len(text), device=text.device)
         of_names[0] = self.background_weight
-        mask_logits = self.mask_logits(features, boxes, batch.image_sizes, text[labels[positive] - 1])
+        outlined = [_outlined(target)[index] for target, index in zip(targets, objects)]
+        boxes, objects = ([of[kept] for of, kept in zip(values, outlined)] for values in (boxes, objects))
+        outlined = torch.cat(outlined)
+        mask_logits = self.mask_logits(features, boxes, batch.image_sizes, text[labels[positive][outlined] - 1])
         masks = [target["masks"] for target in targets]
         if weights:
             weights = torch.cat(weights)
@@ -254,7 +258,7 @@ class OpenVocabularyMaskRCNN(nn.Module):
                 **rpn_losses,
                 "loss_classifier": weighted.classification_loss(logits, labels, of_names, positive, weights),
                 "loss_box_reg": weighted.box_loss(deltas[positive], offsets[positive], weights, len(labels)),
-                "loss_mask": weighted.mask_loss(mask_logits, boxes, masks, objects, weights),
+                "loss_mask": weighted.mask_loss(mask_logits, boxes, masks, objects, weights[outlined]),
             }
         if classify:
             loss_classifier = classify(logits, labels, proposals)
@@ -375,3 +379,8 @@ class OpenVocabularyMaskRCNN(nn.Module):
                 }
             )
         return detections
+
+
+def _outlined(target: dict) -> Tensor:
+    """[n] bool, which objects of a picture have a mask."""
+    return target["outlined"] if "outlined" in target else torch.ones_like(target["labels"], dtype=torch.bool)

@@ -111,8 +111,10 @@ class SelfTrained(OpenVocabularyMaskRCNN):
         losses = {name: none for name in (*LOSSES, *(f"{name}_pseudo" for name in LOSSES))}
         annotated = [i for i, target in enumerate(targets) if target["annotated"] and (~target["pseudo"]).any()]
         if annotated:
+            names = ("boxes", "labels", "masks", "outlined")
             annotations = [
-                {key: targets[i][key][~targets[i]["pseudo"]] for key in ("boxes", "labels", "masks")} for i in annotated
+                {name: targets[i][name][~targets[i]["pseudo"]] for name in names if name in targets[i]}
+                for i in annotated
             ]
             batch, annotations = self.transform([images[i] for i in annotated], annotations)
             features = self.backbone(batch.tensors)

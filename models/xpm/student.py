@@ -223,4 +223,5 @@ class RobustStudent(OpenVocabularyMaskRCNN):
 
 def _objects(target: dict, chosen: Tensor) -> dict:
     """Those objects of a picture that are chosen, bool [n]."""
-    return {key: target[key][chosen] for key in ("boxes", "labels", "masks", "weight")}
+    names = ("boxes", "labels", "masks", "weight", "outlined")
+    return {name: target[name][chosen] for name in names if name in target}

@@ -7,8 +7,9 @@ from training.tables import learnable_annotations
 BASE, SLIVER = {"car", "dog"}, [3.0, 3.0, 0.5, 30.0]
 
 
-def row(image_id, category, bbox=(0.0, 0.0, 9.0, 9.0), crowd=False):
-    return {"image_id": image_id, "category": category, "bbox": list(bbox), "iscrowd": crowd}
+def row(image_id, category, bbox=(0.0, 0.0, 9.0, 9.0), crowd=False, segmentation="a mask"):
+    row = {"image_id": image_id, "category": category, "bbox": list(bbox), "iscrowd": crowd}
+    return row | {"segmentation": segmentation}
 
 
 def test_an_image_counts_that_holds_a_base_annotation_and_teaches_if_it_is_an_object(caplog):
@@ -31,3 +32,10 @@ def test_an_image_counts_that_holds_a_base_annotation_and_teaches_if_it_is_an_ob
     assert caplog.messages == [
         "4 images hold 6 annotations of base categories; without crowds and boxes below a pixel, 2 images hold 3"
     ]
+
+
+def test_boxes_without_an_outline_are_learned_from_and_counted(caplog):
+    annotations = [row("a", "car"), row("a", "dog", segmentation=None), row("b", "dog", crowd=True, segmentation=None)]
+    with caplog.at_level(logging.INFO, logger="cap2mask"):
+        assert list(learnable_annotations(annotations, {"a", "b"}, BASE)) == annotations[:2]
+    assert caplog.messages[1] == "1 of these have a box alone, which teaches boxes and names, and no mask"

@@ -53,6 +53,15 @@ def test_pseudo_labels_come_after_the_annotations_and_bring_their_weight(annotat
     assert target["annotated"].item() == bool(annotations)
 
 
+def test_an_annotation_with_a_box_alone_has_an_empty_mask_and_says_so():
+    alone = annotation("cat", 1, 1, 5, 5) | {"segmentation": None}
+    _, target = detection_target(PICTURE, [DOG, alone], label_numbers(CATEGORIES), [KITE])
+    assert target["outlined"].tolist() == [True, False, True] and target["boxes"][1].tolist() == [1, 1, 6, 6]
+    assert target["masks"].shape == (3, HEIGHT, WIDTH) and target["masks"].sum((1, 2)).tolist() == [120, 0, 72]
+    _, mirrored = mirror_at_random(torch.zeros(3, HEIGHT, WIDTH, dtype=torch.uint8), target)
+    assert mirrored["outlined"].tolist() == [True, False, True]
+
+
 def test_mirroring_exchanges_left_and_right_of_pictures_boxes_and_masks_by_one_random_number():
     image, target = detection_target(PICTURE, [DOG], label_numbers(CATEGORIES), [KITE])
     mirrored = 0
