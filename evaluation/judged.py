@@ -40,9 +40,7 @@ def not_exhaustive_pairs(
     }
 
 
-def of_judged(
-    rows: Iterable[dict], judged: Judged, but: Collection[tuple[str, str]] = frozenset()
-) -> Iterator[dict]:
+def of_judged(rows: Iterable[dict], judged: Judged, but: Collection[tuple[str, str]] = frozenset()) -> Iterator[dict]:
     """The rows (with image_id and category) whose category was judged in their image. but: (image_id, category) that are left
     out."""
     for row in rows:

@@ -207,9 +207,7 @@ def _measure_proposals(job, sizes: dict, truth: list[dict], note) -> None:
                 note("proposals", kind, row["category"], "recall", box_recall(boxes, row["bbox"]))
 
 
-def _measured_labels(
-    protocol: str, pseudo_masks: Iterator[dict], objects: dict, partial: set, note
-) -> Iterator[dict]:
+def _measured_labels(protocol: str, pseudo_masks: Iterator[dict], objects: dict, partial: set, note) -> Iterator[dict]:
     """Measure pseudo-masks and their boxes, but those of partial pairs of an image and a category; each as a label with an xywh
     box."""
     from evaluation.label_quality import best_iou, box_recall

@@ -142,6 +142,15 @@ def test_a_label_of_what_nobody_judged_or_looked_for_everywhere_has_no_iou(tmp_p
     assert measures["iou"][0] == iou
 
 
+def test_an_object_with_a_box_alone_is_not_drawn_and_its_labels_have_no_iou(tmp_path):
+    tables = made_tables()
+    first = [row for row in tables["annotations"] if row["image_id"] == "000"]
+    for row in first:
+        row["segmentation"] = None
+    measures = content(made_gallery(tmp_path, tables)["index/00000.js"])["measures"]["iou"]
+    assert measures[0] is None and any(measures), "of other pictures there is one"
+
+
 def test_without_truth_there_is_no_iou(tmp_path):
     tables = made_tables() | {"annotations": []}
     assert "iou" not in content(made_gallery(tmp_path, tables)["index/00000.js"])["measures"]
