@@ -93,7 +93,7 @@ class _FederatedEval(COCOeval):
 
     not_exhaustive: Collection[tuple[int, int]] = ()
 
-    def evaluateImg(self, imgId, catId, aRng, maxDet):  # noqa: N802, N803 (pycocotools' names)
+    def evaluateImg(self, imgId, catId, aRng, maxDet):  # pycocotools' names
         matches = super().evaluateImg(imgId, catId, aRng, maxDet)
         if matches and (imgId, catId) in self.not_exhaustive:
             matches["dtIgnore"] = np.logical_or(matches["dtIgnore"], matches["dtMatches"] == 0)
