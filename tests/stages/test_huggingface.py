@@ -32,7 +32,7 @@ def manifest(project: Project, stage: str, shard: str = "all") -> str:
 
 def test_pictures_in_parquet_files_are_read_where_they_lie(tmp_path, scenes):  # noqa: F811
     project = in_parquet(tmp_path, scenes)
-    project.snakemake(manifest(project, "selective_search"))
+    project.snakemake(manifest(project, "selective_search", "0"))
     images, captions = (pd.read_parquet(project.run / table) for table in ("images", "captions"))
     assert list(images.sha256) == [hashlib.sha256(picture).hexdigest() for picture, _ in scenes]
     assert list(images.image_id) == list(captions.image_id) == [f"tars/{i // 4:05d}/{i:09d}" for i in range(10)]
