@@ -93,9 +93,9 @@ def read_content(root: Path | Address, path: str, sha256: str) -> bytes:
 
 
 def _keep(root: Address, path: str, content: bytes) -> None:
-    """Keep a picture in the cache, unless it is in a tar that is there."""
-    name, mark, _ = path.partition(IN_TAR)
-    if not mark or not (root / f"{name}.tar").is_cached():
+    """Keep a picture in the cache, unless it is in a file of many that is there."""
+    inside = packed(path)
+    if not inside or not (root / inside.file).is_cached():
         root.cache.keep([content], len(content))
 
 

@@ -13,10 +13,11 @@ from functools import partial
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from sources import tars
+from sources import huggingface, tars
 from sources.images import ImageError, inspect_image, read_content, read_image
 from sources.tables import read_table
 from sources.webdataset import read_part
@@ -25,7 +26,8 @@ from structures import addresses, remote
 from structures.addresses import Address, open_root
 from structures.remote import AddressError, Unreachable
 from tests.bucket import SECRET, Bucket, Quiet
-from tests.sources.tar_files import write_tar
+from tests.sources.parquet_files import IMAGE, write_parquet
+from tests.sources.tar_files import jpeg, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +236,27 @@ def test_a_table_larger_than_the_cache_is_read_in_parts(bucket, tmp_path, monkey
         with stream.open("rb") as opened:
             bucket.put("set/c.csv", b"altered")
             opened.read()
+
+
+@pytest.mark.parametrize("most", [10**6, 2_000])  # the file is kept whole, or read in parts
+def test_rows_of_a_parquet_file_are_read_where_they_lie(bucket, tmp_path, monkeypatch, most):
+    rows = [{"image": {"bytes": jpeg((i, 0, 9)), "path": None}, "caption": f"cat {i}"} for i in range(9)]
+    columns = {"image": IMAGE, "caption": pa.string()}
+    content = write_parquet(tmp_path / "x.parquet", rows, columns, row_group_size=3).read_bytes()
+    bucket.put("set/hub/x.parquet", content)
+    root = open_root("s3://pictures/set", {"folder": str(tmp_path / "kept"), "bytes": most})
+    own = {"images": "hub", "parquet": "*.parquet", "image_column": "", "caption_columns": ["caption"], "id_column": ""}
+    part = huggingface.read_part(root, type("Part", (), own))
+    assert [row["text"] for row in part.captions] == [f"cat {i}" for i in range(9)]
+    paths = [path for path, _, _ in part.images.values()]
+    assert paths[8] == "hub/x.parquet#000000008"
+    for i in (8, 0, 4):
+        width, height, digest = inspect_image((root, paths[i], 2000))
+        assert (width, height) == (40, 30) and read_content(root, paths[i], digest) == jpeg((i, 0, 9))
+    bucket.put("set/hub/x.parquet", write_parquet(tmp_path / "x.parquet", rows[::-1], columns).read_bytes())
+    fresh(monkeypatch)
+    with pytest.raises(ImageError, match=r"x.parquet#000000007 is not the picture that ingest read"):
+        read_image(root, paths[7], hashlib.sha256(jpeg((7, 0, 9))).hexdigest())
 
 
 @pytest.mark.parametrize("most", [10**6, 30_000])  # the tar is kept whole, or read in parts
