@@ -29,7 +29,7 @@ def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tm
         first = forget(project, rng)
         for _ in range(MOST):
             snakemake = Snakemake(project)
-            if snakemake.ends(rng.uniform(1, rng.choice([3, 6, 12]))) is not None:
+            if snakemake.ends(rng.uniform(1, rng.choice([2, 4, 8]))) is not None:
                 break
             snakemake.kill(alone=rng.random() < 0.25)
             campaign.count("kills")
