@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.dask_cluster import connected
 from pipeline.job import Job
-from structures.errors import UserError
 from structures.progress import progress
 
 GROUPS = 32  # row groups of a partition
@@ -23,7 +23,8 @@ def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: s
 
     find returns a list of models.grounding.nouns.Mention; the table has their fields, and image_id, caption_id and
     text. A caption in which nothing was found has one row whose `start` is -1 and whose category is empty. scheduler:
-    the address of a Dask cluster, empty for this machine. Raises UserError where none answers there.
+    the address of a Dask cluster, empty for this machine. Raises UserError where none answers there, or one that is not
+    of this code and these versions.
     """
     import dask
     import dask.dataframe as dd
@@ -35,25 +36,18 @@ def find_in_captions(job: Job, find: Callable, *, scheduler: str, description: s
     mentions = dask.delayed(_mentions, pure=True)
     shared = dask.delayed(find)
     tasks = [mentions(part, shared) for part in rows.to_delayed()]
-    with _workers(scheduler, job.threads, len(tasks)) as (window, options):
+    modules = (__name__, find.__module__)
+    with _workers(scheduler, modules, job.threads, len(tasks)) as (window, options):
         bar = progress(range(0, len(tasks), window), description=description, unit="partition group")
         for first in bar:
             yield from dask.compute(*tasks[first : first + window], **options)
 
 
 @contextmanager
-def _workers(scheduler: str, threads: int, tasks: int):
-    """How many partitions are under way together, and where dask.compute takes them."""
+def _workers(scheduler: str, modules: tuple[str, ...], threads: int, tasks: int):
+    """How many partitions are under way together, and where dask.compute takes them. modules: whose code they run."""
     if scheduler:
-        from distributed import Client
-
-        try:
-            client = Client(scheduler)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"no Dask scheduler answers at {scheduler} ({error}): name one that runs, or none for this machine's cores"
-            ) from error
-        with client:
+        with connected(scheduler, *modules) as client:
             yield 4 * max(1, sum(client.nthreads().values())), {"scheduler": client}
     elif tasks == 1 or threads == 1:
         yield 1, {"scheduler": "synchronous"}
