@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test browser-test chromium test-processes test-gpu test-published test-estimate faults test-sample bench look scores lint lock clean
+.PHONY: run test browser-test chromium test-processes test-gpu test-published test-estimate faults cluster-test slurm test-sample bench look scores lint lock clean
 
 run: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
@@ -49,6 +49,18 @@ faults: $(VENV)/ready-dev
 SAMPLE ?= 3
 test-sample: $(VENV)/ready-dev
 	FAULTS=$${FAULTS:-4} $(BIN)/python -m pytest -m "published or processes or gpu or faults" --numprocesses 1 --sample $(SAMPLE) --sample-seed "$$(git rev-parse HEAD)"
+
+# The miniature through profiles/slurm on a real Slurm of one node: jobs cancelled, out of time, out of memory; ten minutes on two
+# cores. As root; installed where apt-get may.
+SLURM := slurmctld slurmd slurmdbd slurm-client munge mariadb-server
+cluster-test: $(VENV)/ready-dev slurm
+	$(BIN)/python -m pytest -rs -m cluster tests/cluster --numprocesses 1
+
+slurm:
+	@(for program in slurmctld slurmd slurmdbd sbatch munged mariadbd; do command -v $$program || exit 1; done) > /dev/null || { apt-get update --quiet && \
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $(SLURM); } > slurm.log 2>&1 || \
+	{ tail -3 slurm.log; echo "no Slurm, and none can be installed: the test of the cluster will not run"; }
+	@rm -f slurm.log
 
 # Every row of the benchmarks, about half an hour on two cores; some: make bench ONLY="gradcam nouns"
 bench: $(VENV)/ready

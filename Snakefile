@@ -66,6 +66,7 @@ try:
     FLOW.export()
     if workflow.is_main_process:
         FLOW.check_results()
+        workflow.onerror(FLOW.tell_ended)
 except (UserError, OSError) as error:
     raise WorkflowError(message(error))
 
@@ -125,6 +126,8 @@ for stage in ORDER | SHIPPED_WEIGHTS:
             FLOW.log(stage),
         benchmark:
             FLOW.benchmark(stage)
+        group:
+            FLOW.group(stage, workflow)
         conda:
             "environment.yml"
         threads: FLOW.threads(stage)

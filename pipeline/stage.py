@@ -44,7 +44,8 @@ class Stage:
 
     gpu: GPUs of a job, 0 for a stage without a network; processes: several processes can share the work, one a GPU.
     threads, mem_mb, runtime (minutes): of one job of MS-COCO in 64 shards, what a cluster is asked for; Snakemake
-    gives a job no more threads than it has cores.
+    gives a job no more threads than it has cores, and a job that is tried again so many times the memory and minutes.
+    short: a shard takes seconds, so that a cluster is better asked for many of its jobs at once.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stage:
     threads: int = 2
     mem_mb: int = 4000
     runtime: int = 60
+    short: bool = False
 
     def inputs(self, config: dict) -> list[str]:
         """The artifacts that it reads under a configuration, in the order of the declaration."""

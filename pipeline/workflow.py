@@ -30,6 +30,7 @@ from pipeline.parameters import (
 )
 from pipeline.registry import detectors, stages, summary
 from pipeline.rounds import rounds_before, source_key
+from pipeline.slurm import ended_by_slurm
 from pipeline.variants import run_name, variants
 from store import locks
 from store.blobs import Blobs, make_folder, write_atomically
@@ -140,10 +141,21 @@ class Workflow:
         once."""
         return lambda wildcards: stages()[stage].threads if wildcards.run == self.run else 1
 
-    def resources(self, stage: str) -> dict[str, int]:
-        """gpu, mem_mb and runtime (minutes) of a job."""
+    def resources(self, stage: str) -> dict[str, int | Callable]:
+        """gpu, mem_mb and runtime (minutes) of a job; of a job that failed the next attempt asks for more."""
         declaration = stages()[stage]
-        return {"gpu": declaration.gpu, "mem_mb": declaration.mem_mb, "runtime": declaration.runtime}
+        return {
+            "gpu": declaration.gpu,
+            "mem_mb": lambda wildcards, attempt: declaration.mem_mb * attempt,
+            "runtime": lambda wildcards, attempt: declaration.runtime * attempt,
+        }
+
+    def group(self, stage: str, workflow) -> Callable | None:
+        """The group of a stage whose jobs are short, its own, where a profile says how many of it make one job
+        (`group-components`); groups that nobody joins would cost `snakemake -n` seconds."""
+        if not stages()[stage].short:
+            return None
+        return lambda wildcards: stage if stage in workflow.group_settings.group_components else None
 
     def params(self, stage: str) -> dict:
         """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, libraries and
@@ -277,6 +289,12 @@ class Workflow:
                 holder = locks.holder(folder / name)
                 raise UserError(f"{what} is being made by another snakemake ({holder}): wait until it ends, or end it")
             locks.sign(lock)
+
+    @staticmethod
+    def tell_ended(log: Iterable[str]) -> None:
+        """Say why a cluster ended jobs of a run that failed. log: the files that the run said it in."""
+        for line in (line for file in log for line in ended_by_slurm(Path(file))):
+            print(line, file=sys.stderr)
 
     # What the whole run asks for
 

@@ -15,6 +15,7 @@ STAGE = Stage(
     threads=4,
     mem_mb=4000,
     runtime=15,
+    short=True,
 )
 
 

@@ -9,6 +9,7 @@ STAGE = Stage(
     shares=("activation_map", "gradcam.threshold"),
     per="shard",
     runtime=15,
+    short=True,
 )
 PAIRS = 512  # scored together
 
