@@ -1,8 +1,11 @@
 """What every writer of a format gets: pictures with their labels, as often as it likes, one at a time."""
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 _LARGEST = 2**31  # of an image's number, for readers that keep 32 bits
 
@@ -30,6 +33,7 @@ class Labelled:
     (its id, structures.label_ids).
     content(image): the bytes of the picture's file.
     left_out(image, label, reason): told of every label that a format can't hold.
+    sources: the names of a data set of several, with which its ids begin: NAME/ID.
     """
 
     name: str
@@ -37,14 +41,41 @@ class Labelled:
     entries: Callable[[], Iterable[tuple[dict, list[dict]]]]
     content: Callable[[dict], bytes] = _no_pictures
     left_out: Callable[[dict, dict, str], None] = lambda image, label, reason: None
+    sources: tuple[str, ...] = ()
     description: str = "pseudo-labels: made without any drawn mask"
 
     def numbered(self) -> Iterator[tuple[int, dict, list[dict]]]:
         """(number, image, labels) of every picture. Ids that are all numbers, as COCO's, stay the numbers they are; others
-        are counted from 1 on."""
-        as_they_are = all(_is_number(image["image_id"]) for image, _ in self.entries())
-        for place, (image, labels) in enumerate(self.entries(), start=1):
-            yield int(image["image_id"]) if as_they_are else place, image, labels
+        are counted from 1 on. Of several sources that holds of each: those whose ids stay are as many, in order, as have none
+        in common, and the others are counted on from the largest."""
+        stay, count = self._numbered_sources()
+        for image, labels in self.entries():
+            source, own = self._own_id(image)
+            if source not in stay:
+                count += 1
+            yield int(own) if source in stay else count, image, labels
+
+    def _own_id(self, image: dict) -> tuple[str, str]:
+        """The source of a picture, empty where there is one alone, and its id there."""
+        source, _, own = image["image_id"].partition("/") if self.sources else ("", "", image["image_id"])
+        return source, own
+
+    def _numbered_sources(self) -> tuple[set[str], int]:
+        """The sources whose ids stay the numbers they are, and the largest of these."""
+        numbers: dict[str, array | None] = {}
+        for image, _ in self.entries():
+            source, own = self._own_id(image)
+            of_source = numbers.setdefault(source, array("l"))
+            if of_source is not None and _is_number(own):
+                of_source.append(int(own))
+            else:
+                numbers[source] = None
+        stay, taken = set(), np.zeros(0, np.int64)
+        for source in self.sources or ("",):
+            if (of_source := numbers.get(source)) and not np.isin(of_source, taken).any():
+                stay.add(source)
+                taken = np.append(taken, of_source)
+        return stay, int(taken.max(initial=0))
 
     def category_numbers(self) -> dict[str, int]:
         return {category.name: number for number, category in enumerate(self.categories, start=1)}

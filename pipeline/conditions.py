@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pipeline.config import has_ground_truth
+from pipeline.data_sources import has_instances
 from pipeline.registry import detectors
 
 _OF_XPM = {"train_teacher", "train_student"}
@@ -33,6 +34,11 @@ def uses_ovis_labels_of_later_round(config: dict) -> bool:
 def uses_teacher(config: dict) -> bool:
     """Whether XPM's teacher is trained in the run."""
     return bool(_OF_XPM & set(detectors(config)))
+
+
+def has_annotations(config: dict) -> bool:
+    """Whether there are outlined objects to learn from."""
+    return has_instances(config, "train")
 
 
 def is_scored(config: dict) -> bool:

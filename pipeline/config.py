@@ -9,6 +9,7 @@ import jsonschema
 import yaml
 
 from pipeline.config_file import LOADER, ConfigError, faults, read_yaml, shown
+from pipeline.data_sources import has_instances, source_faults
 from store.fingerprint import ROOT
 
 SCHEMA_FILE = ROOT / "schemas" / "config.schema.yaml"
@@ -39,6 +40,8 @@ def _with_defaults(value, rules: dict):
             elif rule.get("type") == "object":
                 filled[key] = _with_defaults({}, rule)
         return filled
+    if isinstance(value, list) and "properties" in rules.get("items", {}):
+        return [_with_defaults(item, rules["items"]) for item in value]
     return value
 
 
@@ -125,12 +128,15 @@ def checked(config: dict) -> dict:
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
         raise ConfigError("config: " + "\n        ".join(_explain(error) for error in errors[:_MOST_TOLD]))
-    return _with_defaults(config, schema())
+    filled = _with_defaults(config, schema())
+    if wrong := source_faults(filled):
+        raise ConfigError("config: " + "\n        ".join(wrong[:_MOST_TOLD]))
+    return filled
 
 
 def has_ground_truth(config: dict) -> bool:
     """Whether the data set has ground truth to score detectors with."""
-    return bool(config["ingest"]["val"]["instances"])
+    return has_instances(config, "val")
 
 
 def check_run_name(name: str, flag: str) -> None:

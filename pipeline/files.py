@@ -8,12 +8,15 @@ one sha256.
 import hashlib
 import os
 import re
+import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from pipeline.config import section_schema
+from pipeline.data_sources import source_of_key
 from pipeline.fetched import (
     TORCHVISION,
     check_name,
@@ -24,6 +27,7 @@ from pipeline.fetched import (
     torchvision_weights,
 )
 from pipeline.parameters import Parameter, file_parameters, file_path
+from pipeline.prefetch import prefetch
 from pipeline.stage import Stage
 from store.blobs import check_content, file_digest
 from structures.addresses import Address
@@ -33,6 +37,7 @@ from structures.remote import AddressError
 
 _SUFFIXES = {".pth", ".pt", ".bin", ".safetensors", ".txt", ".json"}  # of a file's path, which a hub's name has none of
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_AHEAD = 64  # files that are read ahead
 _PINNED = re.compile(rf"({_HUB_NAME.pattern})@([0-9a-f]{{40}})")
 
 
@@ -94,6 +99,10 @@ def _find(parameter: Parameter, config: dict) -> Path | Address:
         return find_file(parameter.value, parameter.key, parameter.rules["file"])
     folder = parameter.rules.get("folder") and isinstance(path, Address)  # of which a server of the web knows nothing
     if not (path.is_dir() if folder else is_there(path)):
+        source = source_of_key(parameter.key, config)
+        if source and config["sources"] and isinstance(path, Path) and not is_there(Path(source.root)):
+            key = f"{source.key}.root"
+            raise UserError(f"{key}: {source.root} is not there; point the config key {key} at the source's folder")
         key, usual = parameter.key, parameter.rules["file"]
         raise UserError(f"{key}: {path} is not there; usually {usual}; point the config key {key} at it")
     return path
@@ -109,7 +118,10 @@ def missing_files(stages: Iterable[Stage], config: dict) -> list[str]:
             try:
                 path = _find(parameter, config)
             except UserError as error:
-                faults.setdefault(f"{parameter.value} {parameter.key.rsplit('.', 1)[-1]}", str(error))
+                below = parameter.rules.get("below") == "root"
+                faults.setdefault(
+                    str(error) if below else f"{parameter.value} {parameter.key.rsplit('.', 1)[-1]}", str(error)
+                )
                 continue
             name = parameter.key.split(".")[0]
             lacks_tokens = isinstance(config[name], dict) and config[name].get("tokens") == ""
@@ -130,20 +142,43 @@ def content_digest(path: Path | Address) -> str:
         return path.digest()
     if path.is_file():
         return _checked_digest(path)
-    of_hub = is_hub_model(path)
-    files = sorted(files_read(path) if of_hub else (file for file in path.rglob("*") if file.is_file()))
-    digest, above = hashlib.sha256(), path.parent if of_hub else path
-    with ThreadPoolExecutor() as pool:
+    digest = hashlib.sha256()
+    with (
+        closing(sqlite3.connect("")) as names,
+        ThreadPoolExecutor() as pool,
+    ):  # a file of its own, gone when it is closed
+        names.execute("CREATE TABLE names (parts BLOB PRIMARY KEY) WITHOUT ROWID")
+        if is_hub_model(path):
+            above, found = path.parent, (os.fsencode(file.relative_to(path.parent)) for file in files_read(path))
+        else:
+            above, found = path, (name for name, entry in _walk(os.fsencode(path), b"") if _is_file(entry))
+        names.executemany("INSERT OR IGNORE INTO names VALUES (?)", ((name.replace(b"/", b"\0"),) for name in found))
+        total = names.execute("SELECT count(*) FROM names").fetchone()[0]
+        ordered = (parts.replace(b"\0", b"/") for (parts,) in names.execute("SELECT parts FROM names ORDER BY parts"))
         digests = progress(
-            pool.map(lambda file: _checked_digest(file) if file.is_symlink() else file_digest(file), files),
+            prefetch(lambda name: _named_digest(above, name), ordered, pool=pool, window=_AHEAD),
             description=f"reading {path}",
             unit="file",
-            total=len(files),
-            quiet=len(files) < 5000,
+            total=total,
+            quiet=total < 5000,
         )
-        for file, of_file in zip(files, digests):
-            digest.update(os.fsencode(file.relative_to(above)) + f"\n{of_file}\n".encode())
+        for line in digests:
+            digest.update(line)
     return digest.hexdigest()
+
+
+def _named_digest(above: Path, name: bytes) -> bytes:
+    """The name of a file below a folder, and its digest, a line each."""
+    file = above / os.fsdecode(name)
+    of_file = _checked_digest(file) if file.is_symlink() else file_digest(file)
+    return name + f"\n{of_file}\n".encode()
+
+
+def _is_file(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
 
 
 def _checked_digest(file: Path) -> str:
@@ -175,13 +210,19 @@ def file_state(path: str | Path | Address) -> str:
 
 def _listing(folder: bytes, prefix: bytes) -> Iterator[bytes]:
     """Name, size and time of every file in a folder and in those below it, links to folders left out."""
+    for name, entry in _walk(folder, prefix):
+        try:
+            status = entry.stat()
+        except OSError:  # a link that leads nowhere
+            continue
+        yield b"%b\0%d %d\n" % (name, status.st_size, status.st_mtime_ns)
+
+
+def _walk(folder: bytes, prefix: bytes) -> Iterator[tuple[bytes, os.DirEntry]]:
+    """(name below the first folder, entry) of all that is in a folder and in those below it and is no folder itself."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _listing(entry.path, prefix + entry.name + b"/")
-                continue
-            try:
-                status = entry.stat()
-            except OSError:  # a link that leads nowhere
-                continue
-            yield b"%b%b\0%d %d\n" % (prefix, entry.name, status.st_size, status.st_mtime_ns)
+                yield from _walk(entry.path, prefix + entry.name + b"/")
+            else:
+                yield prefix + entry.name, entry

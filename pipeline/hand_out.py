@@ -7,12 +7,12 @@ from pathlib import Path
 
 from exports.writers import write_format
 from pipeline.conditions import uses_ovis_labels
+from pipeline.data_sources import data_set_root, data_sources
 from pipeline.labelled import as_kept, labelled, worst_images
 from schemas.tables import TABLES
 from sources.images import read_content
 from sources.vocabulary import read_vocabulary
 from store.parquet import read_rows
-from structures.addresses import open_root
 from structures.errors import UserError
 from structures.ranks import rank_share
 
@@ -42,7 +42,7 @@ def hand_out(config: dict, run: Path, name: str, out: Path, *, worst: int, pictu
         return (row for row in train if taken is None or row["image_id"] in taken)
 
     left_out: list[str] = []
-    root = open_root(config["root"], config["cache"])
+    root = data_set_root(config)
     data = labelled(
         run.name,
         read_vocabulary(vocabulary),
@@ -50,6 +50,7 @@ def hand_out(config: dict, run: Path, name: str, out: Path, *, worst: int, pictu
         labels=labels,
         captions=rows["captions"],
         nouns=rows["nouns"],
+        sources=tuple(source.name for source in data_sources(config) if source.name),
         content=lambda image: read_content(root, image["path"], image["sha256"]),
         left_out=lambda image, label, reason: left_out.append(reason),
     )

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.checkpoint import write_safetensors
+from pipeline.data_sources import data_set_root, data_sources, opened
 from pipeline.parameters import model_options, records, sections
 from pipeline.prefetch import prefetch
 from schemas.tables import CURVE, REJECTS, TABLES
@@ -25,9 +26,9 @@ from store.blobs import Blobs
 from store.join import join_by_image
 from store.manifest import Output, is_aside
 from store.parquet import TableWriter, read_rows, read_table
-from structures.addresses import Address, open_root
 from structures.errors import one_line
 from structures.progress import progress
+from structures.roots import Root
 from training import processes
 
 _AT_THE_DISK = 16  # threads that wait for small files to be on it
@@ -37,7 +38,8 @@ class Job:
     """One execution of a stage on one shard.
 
     params: the stage's section of the config, as attributes; shared: the sections that it shares, as attributes; shard:
-    "all", a number, or a detector; shards: how many; threads; root: the data set's folder, a path or an address; files: the files that
+    "all", a number, or a detector; shards: how many; threads; root: the data set's folder, a path or an address, or those of its
+    sources; sources: these, their roots opened, the sections of their parts as attributes; files: the files that
     parameters name, by key; scratch: a folder of this very action that survives a kill; outputs: what was written;
     repeatable: whether they are what the inputs alone make.
     """
@@ -45,8 +47,11 @@ class Job:
     def __init__(self, action, *, blobs: Blobs, scratch: Path, threads: int):
         config = action.config
         self.stage, self.shard, self.shards = action.stage.name, action.shard, config["shards"]
-        self.root = open_root(config["root"], config["cache"])
-        self.files, self.scratch, self.threads = action.files, scratch, threads
+        self.root, self.files, self.scratch, self.threads = data_set_root(config), action.files, scratch, threads
+        self.sources = [
+            source._replace(root=opened(source, config), parts=vars(_namespace(source.parts)))
+            for source in data_sources(config)
+        ]
         parts = sections(action.stage, config)
         self.params = _namespace(parts.pop(self.stage))
         self._shared, self.shared = parts, _namespace(parts)
@@ -319,7 +324,7 @@ class Job:
         self.outputs.append(Output(path=path, digest=digest, bytes=size, rows=rows))
 
 
-def _prepared(root: Path | Address, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
+def _prepared(root: Root, prepare: Callable, item: tuple) -> tuple[tuple, Any]:
     """An item and what is made of its picture, or the ImageError that says why there is none."""
     try:
         return item, prepare(read_image(root, item[0]["path"], item[0]["sha256"]), *item)

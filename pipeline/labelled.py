@@ -18,10 +18,11 @@ def labelled(
     labels: Callable[[], Iterable[dict]],
     captions: Callable[[], Iterable[dict]] = tuple,
     nouns: Callable[[], Iterable[dict]] = tuple,
+    sources: tuple[str, ...] = (),
     **functions: Callable,
 ) -> Labelled:
     """images, labels, captions, nouns: the rows of the tables, sorted by image, as often as they are asked for. labels: of
-    kept_labels, without a label's id. functions: content and left_out, of exports.labelled.Labelled."""
+    kept_labels, without a label's id. sources: the names of several. functions: content and left_out, of exports.labelled.Labelled."""
 
     def entries() -> Iterator[tuple[dict, list[dict]]]:
         for _, ([image], rows, texts, named) in join_by_image(images(), labels(), captions(), nouns()):
@@ -32,7 +33,7 @@ def labelled(
         Category(category, vocabulary.group(category), (vocabulary.synonyms or {}).get(category, ()))
         for category in vocabulary.names
     )
-    return Labelled(name, categories, entries, **functions)
+    return Labelled(name, categories, entries, sources=sources, **functions)
 
 
 def as_kept(rows: Iterable[dict], confidence: Callable[[float], float]) -> Iterator[dict]:

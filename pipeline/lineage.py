@@ -12,7 +12,7 @@ from pipeline.rounds import round_before, source_key
 from store.blobs import canonical_json
 from store.manifest import producer
 
-_EVERYWHERE = ("root", "shards", "device", "max_reject_fraction")
+_EVERYWHERE = ("root", "sources", "shards", "device", "max_reject_fraction")
 
 
 def parents(stage: str, config: dict) -> list[str]:

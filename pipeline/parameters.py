@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipeline.config import section_schema
+from pipeline.data_sources import below_root
 from pipeline.stage import Stage
 from schemas.tables import CURVE, REJECTS, TABLES
 from store.blobs import canonical_json
 from store.fingerprint import fingerprint
-from structures.addresses import Address, open_root
+from structures.addresses import Address
 
 
 class Parameter(NamedTuple):
@@ -75,6 +76,9 @@ def _flat(key: str, value: Any, rules: dict) -> Iterator[Parameter]:
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _flat(f"{key}.{name}", item, rules.get("properties", {}).get(name, {}))
+    elif "properties" in rules.get("items", {}):
+        for i, item in enumerate(value):
+            yield from _flat(f"{key}.{i}", item, rules["items"])
     else:
         yield Parameter(key, value, rules)
 
@@ -147,7 +151,7 @@ def file_path(parameter: Parameter, config: dict) -> Path | Address | None:
     """The path of a file inside the data set's folder; None for one that lies elsewhere."""
     if parameter.rules.get("below") != "root":
         return None
-    return open_root(config["root"], config["cache"]) / parameter.value
+    return below_root(parameter.key, parameter.value, config)
 
 
 def model_options(section: dict, weights: Path, tokens: Path | None) -> dict:

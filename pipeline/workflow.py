@@ -15,6 +15,7 @@ from pipeline.arguments import CONFIG_VARIABLE
 from pipeline.conditions import measures_labels, reviewed, uses_ovis_labels
 from pipeline.config import checked, has_ground_truth
 from pipeline.config_file import read_yaml
+from pipeline.data_sources import data_set_root, data_sources
 from pipeline.environment import environment
 from pipeline.estimate.jobs import planned_job
 from pipeline.files import file_state, is_there, missing_files
@@ -37,7 +38,7 @@ from store.blobs import Blobs, make_folder, write_atomically
 from store.check import check_results, put_right
 from store.fingerprint import ROOT, fingerprint
 from store.manifest import Run, producer
-from structures.addresses import Address, open_root
+from structures.addresses import Address
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
@@ -65,9 +66,9 @@ class Workflow:
         for file in files:
             read_yaml(Path(file), dict)  # Snakemake takes the last of a key that stands twice
         self.config = checked(config)
-        self.root = open_root(self.config["root"], self.config["cache"])
-        if isinstance(self.root, Address) and self.config["toy"]["train"]:
-            raise UserError(f"toy.train draws a data set into the folder root, which {self.root} is none: set it to 0")
+        root = data_set_root(self.config)
+        if isinstance(root, Address) and self.config["toy"]["train"]:
+            raise UserError(f"toy.train draws a data set into the folder root, which {root} is none: set it to 0")
         self.data = data
         self.run = self.config["run"]
         self.configs = {self.run: self.config}
@@ -343,21 +344,20 @@ class Workflow:
         if missing:
             raise UserError(f"{len(missing)} of the files that this run needs are missing:\n  " + "\n  ".join(missing))
         if not has_ground_truth(self.config):
-            print("no ground truth (ingest.val.instances is not set): evaluation is left out", file=sys.stderr)
+            print("no ground truth (no val part has instances): evaluation is left out", file=sys.stderr)
 
     def source_files(self) -> list[str]:
         """The data set's files (not folders) that ingest depends on; of those at an address Snakemake knows the states."""
-        if isinstance(self.root, Address):
-            return []
         parameters_below_root = [
             p for p in file_parameters(stages()["ingest"], self.config) if not p.rules.get("folder")
         ]
-        part_has_images = {name: self.config["ingest"][name]["images"] for name in ("train", "val", "captioned")}
-        files = [
-            str(Path(self.config["root"]) / p.value)
-            for p in parameters_below_root
-            if part_has_images[p.key.split(".")[1]]
-        ]
+        part_has_images = {
+            f"{source.key}.{name}": part["images"]
+            for source in data_sources(self.config)
+            for name, part in source.parts.items()
+        }
+        paths = [file_path(p, self.config) for p in parameters_below_root if part_has_images[p.key.rpartition(".")[0]]]
+        files = [str(path) for path in paths if isinstance(path, Path)]
         return files if self.config["toy"]["train"] else [file for file in files if is_there(Path(file))]
 
     def _picture_folders(self, stage: str, config: dict) -> dict[str, str]:
@@ -367,7 +367,7 @@ class Workflow:
             return {}
         below_root = [(p, file_path(p, config)) for p in file_parameters(stages()[stage], config)]
         return {
-            p.value: file_state(path)
+            p.key: file_state(path)
             for p, path in below_root
             if path is not None and (p.rules.get("folder") or isinstance(path, Address))
         }

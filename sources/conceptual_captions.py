@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from sources.part import Fault, Part, SourceError
+from sources.part import Fault, Listed, Part, SourceError
 from sources.tables import lines
 
 
@@ -16,25 +16,29 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     """part.captions: the TSV (caption, address; no header); part.images: the folder; part.file_name: a pattern of file
     names with {row} (from 0 on), {crc32} and {md5} (of the address), as "{row:09d}.jpg" or "{row}_{crc32}".
 
-    Image ids are "cc_" and the row's number. Raises SourceError.
+    Image ids are "cc_" and the row's number. Raises SourceError, while they are read.
     """
     file = root / part.captions
-    images, faults = {}, []
+    return Part(_pictures(file, part.images, part.file_name), _captions(file), ())
+
+
+def _pictures(file: Path, folder: str, file_name: str) -> Iterator[Listed | Fault]:
+    some = False
     for row, caption, address in _rows(file):
         image_id = f"cc_{row}"
         if not address or not caption:
-            faults.append(Fault(image_id, "bad_row", f"{file}, line {row + 1}: wanted caption, tab, address"))
+            yield Fault(image_id, "bad_row", f"{file}, line {row + 1}: wanted caption, tab, address")
             continue
         code = address.encode(errors="surrogateescape")
         names = {"row": row, "crc32": zlib.crc32(code), "md5": hashlib.md5(code, usedforsecurity=False).hexdigest()}
         try:
-            name = part.file_name.format(**names)
+            name = file_name.format(**names)
         except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-            raise SourceError(f"ingest: file_name {part.file_name!r} is no pattern of {', '.join(names)}") from error
-        images[image_id] = (str(PurePosixPath(part.images) / name), None, None)
-    if not images:
+            raise SourceError(f"ingest: file_name {file_name!r} is no pattern of {', '.join(names)}") from error
+        some = True
+        yield image_id, (str(PurePosixPath(folder) / name), None, None)
+    if not some:
         raise SourceError(f"{file} holds no line of caption, tab, address")
-    return Part(images, _captions(file), (), faults=faults)
 
 
 def _captions(file: Path) -> Iterator[dict]:

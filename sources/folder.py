@@ -1,10 +1,12 @@
 """Reader of any folder of pictures with a table of captions or labels: CSV, TSV, JSON lines or Parquet."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from sources.part import Fault, Part, SourceError
-from sources.tables import distinct, read_table
+from sources.part import Fault, Listed, Part, SourceError
+from sources.tables import Table, distinct, read_table
 
 IMAGE = ("image", "file_name", "filename", "file", "path", "image_path")
 CAPTION = ("caption", "text", "captions", "description", "sentence")
@@ -16,7 +18,8 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     and a column of captions (any of CAPTION) or labels (any of LABEL; several are divided by comma, semicolon or bar,
     or a list), or both.
 
-    A picture may stand in several rows. Image ids are the file names. Raises SourceError naming what the table lacks.
+    A picture may stand in several rows. Image ids are the file names. The table is read once for its pictures, once for its
+    captions, once for its labels. Raises SourceError naming what the table lacks.
     """
     file = root / part.captions
     table = read_table(file)
@@ -30,27 +33,62 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
             f"{file} has the columns {', '.join(table.columns)}; wanted one of file names "
             f"({', '.join(IMAGE)}) and one of captions ({', '.join(CAPTION)}) or labels ({', '.join(LABEL)})"
         )
-    images, captions, labels, faults = {}, [], set(), []
+
+    def rows() -> Iterator[_Row | Fault]:
+        return _rows(file, table, image, caption, label)
+
+    return Part(_pictures(file, part.images, rows), _captions(rows), _labels(rows))
+
+
+class _Row(NamedTuple):
+    """A row of the table: its number from 0 on, the file's name, a caption, or none, labels, or none."""
+
+    number: int
+    image_id: str
+    text: str
+    labels: list[str]
+
+
+def _rows(file: Path, table: Table, image: str, caption: str | None, label: str | None) -> Iterator[_Row | Fault]:
+    """Each row, or why it can't be used. image, caption, label: the names of columns."""
     for number, (where, row) in enumerate(table.rows()):
         image_id = ""
         try:
             if isinstance(row, str):
                 raise ValueError(row)
             image_id = _file_name(row.get(image))
-            text, words = _text(row.get(caption)), _labels(row.get(label))
+            text, words = _text(row.get(caption)), _words(row.get(label))
         except ValueError as error:
-            faults.append(Fault(image_id, "bad_row", f"{file}, {where}: {error}", str(number)))
+            yield Fault(image_id, "bad_row", f"{file}, {where}: {error}", str(number))
             continue
-        images[image_id] = (str(PurePosixPath(part.images) / image_id), None, None)
-        if text:
-            captions.append({"image_id": image_id, "caption_id": str(number), "text": text})
-        elif not words:
-            faults.append(Fault(image_id, "empty_caption", f"{file}, {where} has no words", str(number)))
-        labels |= {(image_id, word) for word in words}
-    if not images:
-        first = f"; the first row that can't be used: {faults[0].detail}" if faults else ""
+        yield _Row(number, image_id, text, words)
+        if not text and not words:
+            yield Fault(image_id, "empty_caption", f"{file}, {where} has no words", str(number))
+
+
+def _pictures(file: Path, folder: str, rows: Callable) -> Iterator[Listed | Fault]:
+    last, some, first = None, False, ""
+    for row in rows():
+        if isinstance(row, Fault):
+            first = first or f"; the first row that can't be used: {row.detail}"
+            yield row
+        elif row.image_id != last:
+            some, last = True, row.image_id
+            yield row.image_id, (str(PurePosixPath(folder) / row.image_id), None, None)
+    if not some:
         raise SourceError(f"{file} holds no row with a file name{first}")
-    return Part(images, captions, [{"image_id": i, "category": c} for i, c in sorted(labels)], faults=faults)
+
+
+def _captions(rows: Callable) -> Iterator[dict]:
+    for row in rows():
+        if isinstance(row, _Row) and row.text:
+            yield {"image_id": row.image_id, "caption_id": str(row.number), "text": row.text}
+
+
+def _labels(rows: Callable) -> Iterator[dict]:
+    for row in rows():
+        if isinstance(row, _Row):
+            yield from ({"image_id": row.image_id, "category": word} for word in row.labels)
 
 
 def _file_name(cell: object) -> str:
@@ -66,7 +104,7 @@ def _text(cell: object) -> str:
     return (cell or "").strip()
 
 
-def _labels(cell: object) -> list[str]:
+def _words(cell: object) -> list[str]:
     """The names in a cell: a list, or one text with commas, semicolons or bars between them; none where it is empty."""
     words = re.split(r"[,;|]", cell) if isinstance(cell, str) else [] if cell is None else cell
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

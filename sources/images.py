@@ -19,6 +19,7 @@ from sources.part import SourceError
 from structures.addresses import Address
 from structures.errors import UserError, one_line
 from structures.remote import Unreachable
+from structures.roots import Root, placed
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # others run other programs, or are seldom pictures
 MAX_PIXELS = 64_000_000  # of a picture, unless the caller says otherwise; decoding takes up to 10 bytes of each
@@ -63,16 +64,18 @@ def resolve(root: Path | Address, path: str) -> Path | Address:
     return file
 
 
-def read_image(root: Path | Address, path: str, sha256: str) -> np.ndarray:
+def read_image(root: Root, path: str, sha256: str) -> np.ndarray:
     """A picture of a data set, as decode_image gives it, whose file is still what the table `images` says.
 
     Raises ImageError where it is not, or leaves the folder, too.
     """
+    root, path = _placed(root, path)
     return _decoded(read_content(root, path, sha256), root / path, None)
 
 
-def read_content(root: Path | Address, path: str, sha256: str) -> bytes:
+def read_content(root: Root, path: str, sha256: str) -> bytes:
     """The bytes of such a picture, which is not decoded. Raises ImageError; AddressError where the server refuses."""
+    root, path = _placed(root, path)
     if isinstance(root, Address):
         content = root.cache.read(sha256)
         if content is not None:
@@ -114,16 +117,29 @@ def decode_mask(file: Path) -> np.ndarray:
     return _decoded(_content(file), file, MAX_PIXELS, formats=("PNG",), convert=_not_zero)
 
 
-def inspect_image(task: tuple[Path | Address, str, int]) -> tuple[int, int, str] | ImageError:
+def inspect_image(task: tuple[Root, str, int]) -> tuple[int, int, str] | ImageError:
     """(width, height, sha256) of the picture at (root, path, max_pixels), decoded once to see that it is whole; or its
     fault."""
     root, path, max_pixels = task
     try:
-        file, content = _found(root, path)
+        file, content = _found(*_placed(root, path))
         pixels = _decoded(content, file, max_pixels)
     except ImageError as error:
         return error
     return pixels.shape[1], pixels.shape[0], hashlib.sha256(content).hexdigest()
+
+
+def inspect_images(tasks: list[tuple[Root, str, int]]) -> list[tuple[int, int, str] | ImageError]:
+    """inspect_image of each."""
+    return [inspect_image(task) for task in tasks]
+
+
+def _placed(root: Root, path: str) -> tuple[Path | Address, str]:
+    """The folder of the picture's source, and its path there."""
+    try:
+        return placed(root, path)
+    except KeyError:
+        raise ImageError("missing_image", f"{path} is of no source of the configuration; name it in sources") from None
 
 
 def _found(root: Path | Address, path: str, sha256: str = "") -> tuple[Path | Address, bytes]:

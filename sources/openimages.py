@@ -15,7 +15,7 @@ import numpy as np
 
 from sources.images import ImageError, decode_mask
 from sources.openimages_classes import class_names
-from sources.part import Fault, Part, SourceError
+from sources.part import Fault, Listed, Part, SourceError
 from sources.tables import csv_table, json_rows
 from structures.masks import encode
 
@@ -34,29 +34,40 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     groups (IsGroupOf) are crowds; part.images: the folder of <ImageID>.jpg. Captions stand in part.captions, if any,
     as JSON lines of Localized Narratives (image_id, caption).
 
-    The images are those that the labels or the masks name. Raises SourceError naming a file or a column.
+    The images are those that the labels or the masks name. Raises SourceError naming a file or a column, also while rows are
+    read.
     """
     names = class_names(root / part.classes)
-    ids: set[str] = set()
     counts: Counter[str] = Counter()
-    if part.labels:
-        ids.update(row.ImageID for row in _rows(root / part.labels, _LABELS) if _is_present(row))
-    if part.instances:
-        for row in _rows(root / part.instances, _MASKS):
-            if not isinstance(row, Fault):
-                ids.add(row.ImageID)
-                counts.update([names[row.LabelName]] if row.LabelName in names else ())
-    if not ids:
-        raise SourceError(f"{root}: neither ingest's labels nor its instances name an image")
-    images = {i: (str(PurePosixPath(part.images) / f"{i}.jpg"), None, None) for i in sorted(ids)}
     return Part(
-        images,
+        _pictures(root, part, names, counts),
         _narratives(root / part.captions) if part.captions else (),
         _labels(root / part.labels, names) if part.labels else None,
         lambda size_of: _annotations(root, part, names, set(counts), size_of, threads),
         counts=counts,
         judged=_judged(root / part.labels, names) if part.labels else (),
     )
+
+
+def _pictures(root: Path, part, names: dict[str, str], counts: Counter) -> Iterator[Listed]:
+    """Those that the labels or the masks name; counts: of the masks of each class, which are counted here."""
+
+    def named() -> Iterator[str]:
+        if part.labels:
+            yield from (row.ImageID for row in _rows(root / part.labels, _LABELS) if _is_present(row))
+        if part.instances:
+            for row in _rows(root / part.instances, _MASKS):
+                if not isinstance(row, Fault):
+                    counts.update([names[row.LabelName]] if row.LabelName in names else ())
+                    yield row.ImageID
+
+    last = None
+    for image_id in named():
+        if image_id != last:
+            last = image_id
+            yield image_id, (str(PurePosixPath(part.images) / f"{image_id}.jpg"), None, None)
+    if last is None:
+        raise SourceError(f"{root}: neither ingest's labels nor its instances name an image")
 
 
 def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple | Fault]:

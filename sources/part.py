@@ -1,6 +1,6 @@
 """What a reader of a data set hands over, whatever the format: pictures, captions, labels, annotations, faults."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,6 +29,13 @@ class Fault(NamedTuple):
     key: str = ""
 
 
+class Missing(Fault):
+    """A picture that the source lists and says is not there."""
+
+
+Listed = tuple[str, tuple[str, int | None, int | None]]
+
+
 def text_fault(row: dict) -> Fault | None:
     """What is wrong with the texts of a row that a reader hands over: one that is too long, or no Unicode (bytes of another
     encoding, a half of a pair in JSON)."""
@@ -54,21 +61,25 @@ def _nothing(size_of: Callable) -> tuple:
 class Part:
     """One part of a data set.
 
-    images: {image_id: (path relative to root, width, height)}, the path as sources.images takes it, the sizes None where
-    only the picture tells;
+    images: (image_id, (path relative to root, width, height)) of each picture, the path as sources.images takes it, the sizes
+    None where only the picture tells, or faults; where they are many they come one after the other, are read once, before
+    all else, and may be repeated; of a reader that holds them anyway a dict;
     captions: rows of the table, or faults; labels: rows of the table, None where the annotations' categories are the
     labels; judged: rows of the table, None where every category was judged in every picture that has annotations;
     annotations(size_of): rows of the table (segmentation None where there is a box alone), or faults, where
-    size_of(image_id) is (height, width), or None for a picture that can't be used; counts: {category: objects annotated},
-    crowds left out; missing: pictures that the source lists and says are not there, missing_count of them.
+    size_of(image_id) is (height, width), or None for a picture that can't be used; faults: of pictures that are a dict, and of
+    all that is read with them; counts: {category: objects annotated}, crowds left out, known when all pictures are read.
     """
 
-    images: dict[str, tuple[str, int | None, int | None]]
+    images: dict[str, tuple[str, int | None, int | None]] | Iterable[Listed | Fault]
     captions: Iterable[dict | Fault] = ()
     labels: Iterable[dict | Fault] | None = None
     annotations: Callable[[Callable], Iterable[dict | Fault]] = _nothing
     faults: Iterable[Fault] = ()
     counts: dict[str, int] = field(default_factory=dict)
     judged: Iterable[dict | Fault] | None = None
-    missing: Iterable[Fault] = ()
-    missing_count: int = 0
+
+    def pictures(self) -> Iterator[Listed | Fault]:
+        """The pictures, and what is wrong with others."""
+        yield from self.faults
+        yield from self.images.items() if isinstance(self.images, dict) else self.images

@@ -4,8 +4,12 @@ Headers are those of POSIX.1-1988 (ustar), POSIX.1-2001 (pax, which webdataset w
 Nothing is unpacked: a member's name is text, and leads nowhere on the disk.
 """
 
+import hashlib
 import io
 import os
+import stat
+import tempfile
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +25,10 @@ IN_TAR = ".tar#"  # between a tar and its member, in the path of a picture
 PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm")  # extensions of members
 _BLOCK = 512
 _MOST_HEADER = 1 << 16  # bytes of a long name, or of a pax header
-_MOST_TARS = 4096  # whose pictures a process keeps in mind: 29 bytes each, with names as img2dataset gives them
+_MOST_TARS = 256  # whose index a process keeps at hand: 29 bytes a picture, with names as img2dataset gives them
+_FEW = (
+    100  # pictures of a tar whose headers are read as fast as an index's file is opened, or one of its pictures decoded
+)
 _FILE, _FOLDER = (b"0", b"\0", b"7"), b"5"
 _WITHOUT_CONTENT = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe"}
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # how files of gzip, bzip2, xz and zstd start
@@ -160,52 +167,91 @@ def kind_of(name: str) -> str:
 
 
 @lru_cache(maxsize=_MOST_TARS)
-def _pictures(tar: Path | Address, *state: int | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Names [n] of a tar's pictures as bytes, sorted; offset and size [n] int64 of each. state: of the file, so that one that
-    was changed is read anew. Of a tar at an address they are kept in the cache, for all processes."""
-    if not isinstance(tar, Address):
-        return _listed(tar)
+def _index(tar: Path | Address, *state: int | str) -> np.ndarray:
+    """name (bytes), offset and size (int64) of each picture of a tar [n], sorted by name. state: of the file, so that one that
+    was changed is read anew.
 
-    def written() -> bytes:
-        stream = io.BytesIO()
-        np.savez(stream, *_listed(tar))
+    Headers of many pictures are read once a machine: the index then is a file in the folder for temporary ones, mapped into
+    memory, which processes share and the system takes back when it is short of it. Of a tar at an address it is in the cache.
+    """
+    if isinstance(tar, Address):
+        return np.load(io.BytesIO(tar.derived("index", lambda: _as_file(_read_index(tar)))))
+    code = hashlib.sha256(repr((os.fspath(tar), state)).encode(errors="surrogateescape")).hexdigest()
+    file = Path(tempfile.gettempdir(), f"cap2mask-tars-{os.getuid()}", f"{code}.npy")
+    try:
+        if _is_ours(file.parent):
+            return np.load(file, mmap_mode="r").view(np.ndarray)
+    except (OSError, ValueError, EOFError):  # not there, or not whole
+        pass
+    index = _read_index(tar)
+    if len(index) < _FEW:
+        return index
+    try:
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        if _is_ours(file.parent):
+            _write(file, _as_file(index))
+            return np.load(file, mmap_mode="r").view(np.ndarray)
+    except (OSError, ValueError):  # no room
+        pass
+    return index
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can have written what a folder holds."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _as_file(index: np.ndarray) -> bytes:
+    with io.BytesIO() as stream:
+        np.save(stream, index)
         return stream.getvalue()
 
-    with np.load(io.BytesIO(tar.derived("pictures", written)), allow_pickle=False) as arrays:
-        return arrays["arr_0"], arrays["arr_1"], arrays["arr_2"]
+
+def _write(file: Path, content: bytes) -> None:
+    descriptor, draft = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)  # else a power cut might leave the name and not the content
+        os.replace(draft, file)
+    except OSError:
+        Path(draft).unlink()
+        raise
 
 
-def _listed(tar: Path | Address) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_index(tar: Path | Address) -> np.ndarray:
     found = [m for m in members(tar) if not m.irregular and kind_of(m.name) in PICTURES]
     names = np.array([_bytes(m.name) for m in found], dtype=np.bytes_)
-    order = np.argsort(names, kind="stable")
-    places = np.array([(m.offset, m.size) for m in found], dtype=np.int64).reshape(-1, 2)[order]
-    return names[order], places[:, 0].copy(), places[:, 1].copy()
+    index = np.empty(len(found), [("name", names.dtype), ("offset", np.int64), ("size", np.int64)])
+    index["name"] = names
+    index["offset"], index["size"] = [m.offset for m in found], [m.size for m in found]
+    return index[np.argsort(names, kind="stable")]
 
 
 def read_picture(tar: Path | Address, name: str, most: int) -> bytes:
     """The content of a picture in a tar that is a regular file.
 
-    The headers of a tar are read once a process (at an address: once a cache), and anew where its size or time changed. Raises
-    KeyError where it holds no such picture, OverflowError where that has more than `most` bytes, OSError, and SourceError as
-    `members` does.
+    The headers of a tar are read once, and anew where its size or time changed. Raises KeyError where it holds no
+    such picture, OverflowError where that has more than `most` bytes, OSError, and SourceError as `members` does.
     """
     if isinstance(tar, Address):
-        return tar.read_at(*_place(_pictures(tar, *tar.state()), name, most))
+        return tar.read_at(*_place(_index(tar, *tar.state()), name, most))
     with tar.open("rb", buffering=0) as stream:
         status = os.fstat(stream.fileno())
-        pictures = _pictures(tar, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        offset, size = _place(pictures, name, most)
+        index = _index(tar, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        offset, size = _place(index, name, most)
         return os.pread(stream.fileno(), size, offset)
 
 
-def _place(pictures: tuple[np.ndarray, np.ndarray, np.ndarray], name: str, most: int) -> tuple[int, int]:
-    """(offset, size) of a picture, as _pictures gives them all."""
-    names, offsets, sizes = pictures
+def _place(index: np.ndarray, name: str, most: int) -> tuple[int, int]:
+    """(offset, size) of a picture of an index."""
     wanted = _bytes(name)
-    place = int(np.searchsorted(names, wanted)) if len(names) else 0
-    if place == len(names) or names[place] != wanted:
+    place = bisect_left(index["name"], wanted)
+    if place == len(index) or index["name"][place] != wanted:
         raise KeyError(name)
-    if sizes[place] > most:
-        raise OverflowError(int(sizes[place]))
-    return int(offsets[place]), int(sizes[place])
+    _, offset, size = index[place].item()
+    if size > most:
+        raise OverflowError(size)
+    return offset, size

@@ -5,12 +5,12 @@ Beside each tar img2dataset keeps a Parquet file of the same name: which address
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sources.images import resolve
-from sources.part import Fault, Part, SourceError
+from sources.part import Fault, Listed, Missing, Part, SourceError
 from sources.tables import parquet_table
 from sources.tars import IN_TAR, PICTURES, Member, kind_of, members
 from structures.json_texts import parse_json
@@ -35,9 +35,9 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
     """part.images: the folder of the tars; part.tars: their names in it, as *.tar, */*.tar or {00000..00331}.tar;
     part.caption_key: a key of the .json whose text (or list of texts) is the caption, empty for the .txt.
 
-    Image ids are a tar's path without .tar, a slash and the key: train/00000/000000001. One tar's members are held at once,
-    and of all pictures a row. Raises SourceError for a tar that can't be read whole, or that has no Parquet file beside it
-    where others do.
+    Image ids are a tar's path without .tar, a slash and the key: train/00000/000000001. One tar's members are held at once.
+    Raises SourceError for a tar that can't be read whole, or that has no Parquet file beside it where others do; the former
+    while the pictures are read.
     """
     tars = _tars(root, part.images, part.tars)
     logged = [tar for tar in tars if _log(root, tar).exists()]
@@ -46,40 +46,27 @@ def read_part(root: Path, part, threads: int = 1) -> Part:
         raise SourceError(
             f"{lacking} is not there, though other tars have one: what could not be fetched is not known; fetch that tar again"
         )
-    images: dict[str, tuple[str, None, None]] = {}
-    faults: list[Fault] = []
-    left_out, failed = set(), 0
+    pictures = _pictures(root, part, tars, has_logs=bool(logged))
+    return Part(pictures, _captions(root, tars, part.caption_key), ())
 
-    def is_held(image_id: str) -> bool:
-        return image_id in images or image_id in left_out
 
+def _pictures(root: Path, part, tars: list[str], has_logs: bool) -> Iterator[Listed | Fault]:
+    """The pictures of all tars, what in them can't be used, and what could not be fetched."""
+    some, first = False, ""
     for tar in progress(tars, description="reading the headers of tars", unit="tar"):
+        held = set()
         for sample in _samples(root, tar):
+            held.add(sample.image_id)
             if isinstance(sample, Fault):
-                faults.append(sample)
-                left_out.add(sample.image_id)
-            elif sample.image_id in images:
-                raise SourceError(
-                    f"{root / tar}: the image id {sample.image_id} is another's, too; rename a tar or a folder"
-                )
+                first = first or f"; the first member that can't be used: {sample.detail}"
+                yield sample
             else:
-                images[sample.image_id] = (f"{tar}#{sample.picture.name}", None, None)
-        for fault in _unfetched(root, tar, is_held) if logged else ():
-            if fault.reason in FAILURES:
-                failed += 1
-            else:
-                faults.append(fault)
-    if not images:
-        first = f"; the first member that can't be used: {faults[0].detail}" if faults else ""
+                some = True
+                yield sample.image_id, (f"{tar}#{sample.picture.name}", None, None)
+        if has_logs:
+            yield from _unfetched(root, tar, held)
+    if not some:
         raise SourceError(f"{root / part.images}: no tar of {part.tars} holds a picture that can be used{first}")
-    missing = (
-        fault
-        for tar in (tars if logged else ())
-        for fault in _unfetched(root, tar, is_held)
-        if fault.reason in FAILURES
-    )
-    captions = _captions(root, tars, part.caption_key)
-    return Part(images, captions, (), faults=faults, missing=missing, missing_count=failed)
 
 
 def _tars(root: Path, folder: str, pattern: str) -> list[str]:
@@ -164,8 +151,8 @@ def _log(root: Path, tar: str) -> Path:
     return (root / tar).with_suffix(".parquet")
 
 
-def _unfetched(root: Path, tar: str, is_held: Callable[[str], bool]) -> Iterator[Fault]:
-    """What img2dataset says it could not fetch, of which the reason is one of FAILURES, and where it and the tar disagree."""
+def _unfetched(root: Path, tar: str, held: set[str]) -> Iterator[Fault]:
+    """What img2dataset says it could not fetch, and where it and the tar, of which held are the image ids, disagree."""
     file = _log(root, tar)
     table = parquet_table(file, ("key", "url", "status", "error_message"))
     if not {"key", "status"} <= set(table.columns):
@@ -179,15 +166,15 @@ def _unfetched(root: Path, tar: str, is_held: Callable[[str], bool]) -> Iterator
         if not isinstance(key, str) or not isinstance(status, str):
             yield Fault(image_id, "bad_row", f"{file}, {where}: key is {key!r}, status {status!r}, wanted texts")
         elif status == "success":
-            if not is_held(image_id):
+            if image_id not in held:
                 yield Fault(
                     image_id, "missing_image", f"{file}, {where}: {key} was fetched, but {tar} lacks it; fetch it again"
                 )
-        elif is_held(image_id):
+        elif image_id in held:
             yield Fault(image_id, "bad_row", f"{file}, {where}: {key} is said to have {status}, but {tar} holds it")
         else:
             reason = status if status in FAILURES else "failed_otherwise"
-            yield Fault(image_id, reason, f"{row.get('url')}: {status}, {row.get('error_message')} ({file}, {where})")
+            yield Missing(image_id, reason, f"{row.get('url')}: {status}, {row.get('error_message')} ({file}, {where})")
 
 
 def _captions(root: Path, tars: list[str], caption_key: str) -> Iterator[dict | Fault]:

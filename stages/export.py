@@ -52,6 +52,7 @@ def run(job) -> None:
         labels=labels,
         captions=lambda: job.rows("captions"),
         nouns=lambda: job.rows("nouns", ["image_id", "category"]),
+        sources=tuple(source.name for source in job.sources if source.name),
         content=lambda image: read_content(job.root, image["path"], image["sha256"]),
         left_out=lambda image, label, reason: job.reject(
             image["image_id"], "left_out", reason, label["category"], counted=False

@@ -4,6 +4,7 @@ Only base names compete, so that no loss pushes a region away from a novel name;
 pseudo-labels of the others stay among the targets. Which parts of the network stay as they are is a parameter.
 """
 
+from pipeline.conditions import has_annotations
 from pipeline.stage import Input, Stage
 
 STAGE = Stage(
@@ -17,7 +18,7 @@ STAGE = Stage(
     ),
     writes=("finetune_detector",),
     shares=("optimizer", "training"),
-    detector=lambda config: bool(config["ingest"]["train"]["instances"] and config["finetune_detector"]["steps"]),
+    detector=lambda config: bool(has_annotations(config) and config["finetune_detector"]["steps"]),
     processes=True,
     random=True,
     gpu=1,

@@ -1,14 +1,15 @@
 """Read a data set into the tables images, captions, annotations, labels, judged and category_counts, split by image.
 
-A data set has the parts train and val, and captioned: pictures with captions alone that join the training images.
+A data set has the parts train and val, and captioned: pictures with captions alone that join the training images; or it is of
+several sources, each with such parts. Then ids, and paths of pictures, begin with the source's name.
 """
 
 from pipeline.stage import Stage
 
-PARTS = ("train", "val", "captioned")
 STAGE = Stage(
     name="ingest",
     writes=("images", "captions", "annotations", "labels", "judged", "category_counts"),
+    shares=("sources",),
     per="scatter",
     threads=16,
     mem_mb=16000,
@@ -17,142 +18,192 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    from contextlib import ExitStack
+    from collections import Counter
 
-    from pipeline.spill import Spill
-    from sources.part import Fault, SourceError, text_fault
+    from pipeline.picture_list import PictureList
+
+    with PictureList(job.scratch / "pictures.sqlite") as pictures:
+        parts = list(_list(job, pictures))
+        _inspect(job, pictures, hold_out=all(part.name != "val" for part in parts))
+        if len(job.sources) > 1:
+            _reject_repeated(job, pictures, parts)
+        _write_images(job, pictures)
+        _write_rows(job, pictures, parts)
+    counts = Counter()
+    for part in parts:
+        counts.update(part.rows.counts if part.name == "train" else {})
+    with job.writer("category_counts") as writer:
+        for category, objects in sorted(counts.items()):
+            writer.add(category=category, objects=objects)
+
+
+def _list(job, pictures):
+    """Put the pictures of every part on the list; the parts."""
+    from pipeline.picture_list import ListedPart
     from sources.readers import load_reader
-    from structures.progress import progress
 
-    parts, listed = {}, {}
-    for name in PARTS:
-        files = getattr(job.params, name)
-        if not files.images:
-            continue
-        part = parts[name] = load_reader(files.format)(job.root, files, job.threads)
-        for fault in part.faults:
-            job.reject(*fault)
-        twice = listed.keys() & part.images.keys()
-        if twice:
-            raise SourceError(f"image id {min(twice)} is in two parts of the data set; ids must be unique in it")
-        split = "val" if name == "val" else "train"
-        for image_id, row in part.images.items():
-            fault = text_fault({"image_id": image_id, "path": row[0]})
+    number = 0
+    for place, source in enumerate(job.sources):
+        for name, files in source.parts.items():
+            if files.images:
+                prefix = f"{source.name}/" if source.name else ""
+                rows = load_reader(files.format)(source.root, files, job.threads)
+                exhaustive = rows.judged is None and bool(files.instances)
+                part = ListedPart(number, place, prefix, f"{prefix}{name}", name, exhaustive, rows)
+                pictures.add(_pictures(job, pictures, part))
+                yield part
+                number += 1
+
+
+def _pictures(job, pictures, part):
+    """The pictures of a part; the others become rejects, or are noted as missing."""
+    from pipeline.picture_list import Picture
+    from sources.packed import packed
+    from sources.part import Fault, Missing, text_fault
+
+    split = "val" if part.name == "val" else "train"
+    for item in part.rows.pictures():
+        image_id, *rest = item
+        image_id = f"{part.prefix}{image_id}"
+        if isinstance(item, Missing):
+            pictures.miss(image_id, *rest[:2], listed=False)
+        elif isinstance(item, Fault):
+            job.reject(image_id, *rest)
+        else:
+            path, width, height = rest[0]
+            path = f"{part.prefix}{path}"
+            picture = Picture(image_id, part.number, split, path, width, height, packed=bool(packed(path)))
+            fault = text_fault({"image_id": image_id, "path": picture.path})
             if fault:
                 job.reject(*fault)
             else:
-                listed[image_id] = (split, *row)
-    _hold_out(listed, parts, job.params.holdout)
-    images = _inspect(job, listed, parts.values())
-    order = sorted(images)
-    shard_of = _shards(images, job.shards)
+                yield picture
 
-    def size_of(image_id: str) -> tuple[int, int] | None:
-        row = images.get(image_id)
-        return row and (row["height"], row["width"])
+
+def _inspect(job, pictures, hold_out: bool) -> None:
+    """Look at every picture; those that can't be used become rejects, and those that parts say are missing. hold_out: there
+    is no val part: val is every so-many-th of the training images."""
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+    from itertools import chain
+
+    from pipeline.prefetch import prefetch
+    from sources.images import ImageError, inspect_images
+    from structures.batches import batches
+    from structures.progress import progress
+
+    every = max(2, round(1 / job.params.holdout)) if hold_out and job.params.holdout else 0
+    total = pictures.count()
+    with ProcessPoolExecutor(job.threads) as pool:
+        work = partial(_looked_at, inspect_images, job.root, job.params.max_pixels)
+        results = prefetch(work, batches(pictures.listed(), 32), pool=pool, window=4 * job.threads)
+        bar = progress(chain.from_iterable(results), description="looking at pictures", unit="image", total=total)
+        for batch in batches(enumerate(bar), 1000):
+            usable = []
+            for place, (listed, found) in batch:
+                split = "val" if every and place % every == every // 2 else listed.split
+                if isinstance(found, ImageError):
+                    fault = listed.image_id, found.reason, str(found)
+                    if found.reason in ("missing_image", "unreachable_image"):
+                        pictures.miss(*fault, listed=True)
+                    else:
+                        job.reject(*fault)
+                elif listed.width is not None and found[:2] != (listed.width, listed.height):
+                    width, height, _ = found
+                    detail = (
+                        f"{listed.path} is {width} x {height} pixels, its JSON says {listed.width} x {listed.height}"
+                    )
+                    job.reject(listed.image_id, "wrong_size", detail)
+                else:
+                    width, height, sha256 = found
+                    usable.append(listed._replace(split=split, width=width, height=height, sha256=sha256))
+            pictures.looked_at(usable)
+    known, missing = (pictures.count_missing(listed=listed) for listed in (False, True))
+    too_many = missing + known > job.params.max_missing_fraction * (total + known)
+    for fault in pictures.missing():
+        job.reject(*fault, "", counted=too_many)
+
+
+def _looked_at(inspect_images, root, max_pixels: int, listed: list) -> list[tuple]:
+    """(picture of the list, what inspect_image says of it) of each."""
+    return list(zip(listed, inspect_images([(root, picture.path, max_pixels) for picture in listed])))
+
+
+def _reject_repeated(job, pictures, parts: list) -> None:
+    """Of pictures with the same bytes in several sources those of one source are kept: of one that has it in val, else of the
+    first; what the others say of them is not read."""
+    sources = {part.number: part.source for part in parts}
+    for image_id, kept in pictures.drop_repeated(sources):
+        detail = (
+            f"the same picture as {kept}, of another source, which is kept; put what both say of it into one source"
+        )
+        job.reject(image_id, "repeated_picture", detail, counted=False)
+
+
+def _write_images(job, pictures) -> None:
+    """Give every picture that can be used to a shard, and write the table images."""
+    from pipeline.spill import Spill
+
+    pictures.assign(job.shards)
+    with Spill(job, "images") as images:
+        for picture in pictures.usable():
+            row = picture._asdict()
+            del row["part"], row["packed"]
+            images.add(pictures.shard(picture.image_id), row)
+        images.write()
+
+
+_IDS = ("image_id", "caption_id", "annotation_id")
+
+
+def _prefixed(row, prefix: str):
+    """A row of a source, or a fault, with ids that are unique in the data set."""
+    if not isinstance(row, dict):
+        return row._replace(image_id=f"{prefix}{row.image_id}")
+    return row | {name: f"{prefix}{row[name]}" for name in _IDS if name in row}
+
+
+def _write_rows(job, pictures, parts: list) -> None:
+    """Write what is known of the pictures that can be used."""
+    from contextlib import ExitStack
+
+    from pipeline.spill import Spill
+    from sources.part import Fault, text_fault
+    from structures.progress import progress
 
     with ExitStack() as stack:
         tables = ("captions", "annotations", "labels", "judged")
         captions, annotations, labels, judged = (stack.enter_context(Spill(job, table)) for table in tables)
 
-        def note(spill: Spill, row) -> None:
+        def note(spill: Spill, row, prefix: str = "") -> None:
+            if prefix:
+                row = _prefixed(row, prefix)
             fault = row if isinstance(row, Fault) else text_fault(row)
             if fault:
                 job.reject(*fault)
-            elif row["image_id"] in shard_of:
-                spill.add(shard_of[row["image_id"]], row)
+            elif (shard := pictures.shard(row["image_id"])) is not None:
+                spill.add(shard, row)
 
-        for name, part in parts.items():
-            for row in part.captions:
-                note(captions, row)
-            for row in part.labels or ():
-                note(labels, row)
-            exhaustive = part.judged is None and bool(getattr(job.params, name).instances)
-            for image_id in () if exhaustive else part.images:
+        for part in parts:
+            rows, prefix = part.rows, part.prefix
+            for row in progress(rows.captions, description=f"captions of {part.label}", unit="caption"):
+                note(captions, row, prefix)
+            for row in progress(rows.labels or (), description=f"labels of {part.label}", unit="label"):
+                note(labels, row, prefix)
+            for image_id in () if part.exhaustive else pictures.of_part(part.number):
                 note(judged, {"image_id": image_id, "category": "", "present": False, "exhaustive": True})
-            for row in part.judged or ():
-                note(judged, row)
-            outlined = part.annotations(size_of)
-            for row in progress(outlined, description=f"annotations of {name}", unit="object"):
-                note(annotations, row)
-                if part.labels is None and not isinstance(row, Fault):
-                    note(labels, {key: row[key] for key in ("image_id", "category")})
-                if not exhaustive and not isinstance(row, Fault):
+            for row in rows.judged or ():
+                note(judged, row, prefix)
+            outlined = rows.annotations(lambda image_id, prefix=prefix: pictures.size(f"{prefix}{image_id}"))
+            for row in progress(outlined, description=f"annotations of {part.label}", unit="object"):
+                note(annotations, row, prefix)
+                if rows.labels is None and not isinstance(row, Fault):
+                    note(labels, {key: row[key] for key in ("image_id", "category")}, prefix)
+                if not part.exhaustive and not isinstance(row, Fault):
                     seen = {key: row[key] for key in ("image_id", "category")}
-                    note(judged, seen | {"present": True, "exhaustive": True})
+                    note(judged, seen | {"present": True, "exhaustive": True}, prefix)
         for spill in (captions, annotations, labels, judged):
             spill.write(unique=spill in (labels, judged))
-    with ExitStack() as stack:
-        writers = [stack.enter_context(job.writer("images", str(shard))) for shard in range(job.shards)]
-        for image_id in order:
-            writers[shard_of[image_id]].add(**images[image_id])
-    with job.writer("category_counts") as writer:
-        counts = parts["train"].counts if "train" in parts else {}
-        for category, objects in sorted(counts.items()):
-            writer.add(category=category, objects=objects)
-
-
-def _hold_out(listed: dict, parts: dict, share: float) -> None:
-    """Where the data set has no val part, give it every so-many-th of the training images."""
-    if "val" in parts or not share:
-        return
-    every = max(2, round(1 / share))
-    for image_id in sorted(listed)[every // 2 :: every]:
-        listed[image_id] = ("val", *listed[image_id][1:])
-
-
-def _shards(images: dict[str, dict], shards: int) -> dict[str, int]:
-    """{image id: its shard}, in the order of the ids: in turn, but for pictures inside of files that hold many; those of a
-    split are divided, in the order of their paths, into runs of one length, so that a job reads few such files, and each from its
-    start to its end."""
-    from sources.packed import packed
-
-    files: list[str] = []
-    runs: dict[str, list[str]] = {}
-    for image_id in sorted(images):
-        row = images[image_id]
-        (runs.setdefault(row["split"], []) if packed(row["path"]) else files).append(image_id)
-    shard_of = {image_id: position % shards for position, image_id in enumerate(files)}
-    for run in runs.values():
-        run.sort(key=lambda image_id: images[image_id]["path"])
-        shard_of |= {image_id: position * shards // len(run) for position, image_id in enumerate(run)}
-    return shard_of
-
-
-def _inspect(job, listed: dict, parts) -> dict[str, dict]:
-    """The rows of the pictures that can be used; the others become rejects, and those that parts say are missing."""
-    from concurrent.futures import ProcessPoolExecutor
-
-    from sources.images import ImageError, inspect_image
-    from structures.progress import progress
-
-    order = sorted(listed)
-    tasks = [(job.root, listed[image_id][1], job.params.max_pixels) for image_id in order]
-    images, missing = {}, []
-    with ProcessPoolExecutor(job.threads) as pool:
-        inspected = pool.map(inspect_image, tasks, chunksize=32)
-        bar = progress(inspected, description="looking at pictures", unit="image", total=len(tasks))
-        for image_id, picture in zip(order, bar):
-            split, path, width, height = listed[image_id]
-            if isinstance(picture, ImageError):
-                if picture.reason in ("missing_image", "unreachable_image"):
-                    missing.append((image_id, picture))
-                else:
-                    job.reject(image_id, picture.reason, str(picture))
-            elif width is not None and picture[:2] != (width, height):
-                detail = f"{path} is {picture[0]} x {picture[1]} pixels, its JSON says {width} x {height}"
-                job.reject(image_id, "wrong_size", detail)
-            else:
-                row = {"path": path, "width": picture[0], "height": picture[1], "split": split, "sha256": picture[2]}
-                images[image_id] = {"image_id": image_id, **row}
-    known = sum(part.missing_count for part in parts)
-    too_many = len(missing) + known > job.params.max_missing_fraction * (len(listed) + known)
-    for image_id, error in missing:
-        job.reject(image_id, error.reason, str(error), counted=too_many)
-    for part in parts:
-        for fault in part.missing:
-            job.reject(*fault, counted=too_many)
-    return images
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 import logging
 
+from pipeline.conditions import has_annotations
 from pipeline.stage import Stage
 
 log = logging.getLogger("cap2mask")
@@ -12,7 +13,7 @@ STAGE = Stage(
     reads=("images", "annotations", "student_labels", "embeddings", "train_teacher"),
     writes=("train_student",),
     shares=("optimizer", "training"),
-    detector=lambda config: bool(config["ingest"]["train"]["instances"]),
+    detector=has_annotations,
     processes=True,
     random=True,
     gpu=1,

@@ -3,6 +3,7 @@
 By its parameters it is also OVR, SB, BA-RPN and OVR + OMP of XPM's tables 1 and 2, by masks or by boxes.
 """
 
+from pipeline.conditions import has_annotations
 from pipeline.stage import Input, Stage
 
 STAGE = Stage(
@@ -16,7 +17,7 @@ STAGE = Stage(
     writes=("train_teacher",),
     shares=("teacher_network", "optimizer", "training"),
     records=("text_embedder",),
-    detector=lambda config: bool(config["ingest"]["train"]["instances"]),
+    detector=has_annotations,
     processes=True,
     random=True,
     gpu=1,

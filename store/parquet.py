@@ -19,6 +19,30 @@ class SchemaError(ValueError):
     """A row that does not fit the table."""
 
 
+def check_columns(row: dict, schema: pa.Schema) -> None:
+    """Raises SchemaError where a row lacks a column, or has another."""
+    if row.keys() != set(schema.names):
+        wrong = sorted(row.keys() ^ set(schema.names))
+        raise SchemaError(f"columns {wrong} are missing or unknown; wanted: {schema.names}")
+
+
+def rows_to_table(rows: list[dict], schema: pa.Schema) -> pa.Table:
+    """Rows, each with every column of a table, as that table. Raises SchemaError."""
+    try:
+        columns = [_column(rows, field) for field in schema]
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise SchemaError(f"a row does not fit the table's schema: {error}") from error
+    return pa.table(columns, schema=schema)
+
+
+def _column(rows: list[dict], field: pa.Field) -> pa.Array:
+    array = pa.array([row[field.name] for row in rows], type=field.type)
+    array.validate(full=True)
+    if array.null_count and not field.nullable:
+        raise SchemaError(f"column {field.name} has {array.null_count} empty values")
+    return array
+
+
 class TableWriter:
     """Rows to one Parquet file (zstd). Row groups have a fixed number of rows, so equal rows give equal bytes."""
 
@@ -31,9 +55,7 @@ class TableWriter:
 
     def add(self, **row) -> None:
         """Write one row; every column of the table, nothing else. Raises SchemaError."""
-        if row.keys() != set(self.schema.names):
-            wrong = sorted(row.keys() ^ set(self.schema.names))
-            raise SchemaError(f"columns {wrong} are missing or unknown; wanted: {self.schema.names}")
+        check_columns(row, self.schema)
         self._buffer.append(row)
         self.rows += 1
         if len(self._buffer) >= self.row_group:
@@ -55,12 +77,9 @@ class TableWriter:
         """Rows that were added one by one join those that wait to be written."""
         if not self._buffer:
             return
-        try:
-            columns = [self._column(field) for field in self.schema]
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            raise SchemaError(f"a row does not fit the table's schema: {error}") from error
+        table = rows_to_table(self._buffer, self.schema)
         self._buffer = []
-        self._waiting = pa.concat_tables([self._waiting, pa.table(columns, schema=self.schema)])
+        self._waiting = pa.concat_tables([self._waiting, table])
         self._write(len(self._waiting) - len(self._waiting) % self.row_group)
 
     def _write(self, rows: int) -> None:
@@ -68,13 +87,6 @@ class TableWriter:
         if rows:
             self._writer.write_table(self._waiting.slice(0, rows).combine_chunks(), row_group_size=self.row_group)
             self._waiting = self._waiting.slice(rows).combine_chunks()
-
-    def _column(self, field: pa.Field) -> pa.Array:
-        array = pa.array([row[field.name] for row in self._buffer], type=field.type)
-        array.validate(full=True)
-        if array.null_count and not field.nullable:
-            raise SchemaError(f"column {field.name} has {array.null_count} empty values")
-        return array
 
     def close(self) -> None:
         """Write what is left; closing twice does no harm."""

@@ -1,7 +1,6 @@
 """Annotated and pseudo-labelled objects of a picture as what a detector learns from: boxes, labels, masks."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torchvision.transforms import v2
 
 from sources.images import read_image
 from structures.pictures import uint8_tensor
+from structures.roots import Root
 from training.loader import Rows, StepLoader
 
 _MIRROR = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.ToPureTensor()])
@@ -55,7 +55,7 @@ def detection_target(
 
 
 def detection_batches(
-    root: Path,
+    root: Root,
     data: list[tuple],
     categories: list[str],
     *,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pipeline.data_sources import PARTS, data_sources
 from pipeline.estimate.measured import sizes_of
 from pipeline.estimate.work import Sizes
 from store.blobs import file_digest
@@ -50,7 +51,7 @@ def count(config: dict, data: Path, *, ingested: bool, given: dict[str, int | No
     told += [f"{name.replace('_', ' ')}: given" for name, value in given.items() if value is not None]
     if not sizes.train:
         raise UserError(
-            f"how many pictures {config['root']} has can't be counted (none of its files that say so are there): tell it with "
+            f"how many pictures {config['root'] or 'the data set'} has can't be counted (none of its files that say so are there): tell it with "
             "--images, --val-images and --captions"
         )
     if not sizes.pairs:
@@ -112,15 +113,15 @@ def _of_files(config: dict) -> tuple[Sizes, list[str]]:
         scenes = toy["train"] + toy["val"]
         sizes = Sizes(train=toy["train"], val=toy["val"], captions=scenes * _CAPTIONS_A_SCENE, pixels=_SCENE)
         return sizes, ["pictures and captions: those that are drawn"]
-    root, told = Path(config["root"]), []
-    images, captions = dict.fromkeys(("train", "val", "captioned"), 0), 0
-    for name in images:
-        part = config["ingest"][name]
-        if not part["images"]:
-            continue
-        images[name], of_part, how = _of_part(root, part)
-        captions += of_part
-        told += [f"pictures of {name}: {how}"] if how else []
+    told, images, captions = [], dict.fromkeys(PARTS, 0), 0
+    for source in data_sources(config):
+        for name, part in source.parts.items():
+            if part["images"]:
+                of_part, texts, how = _of_part(Path(source.root), part)
+                images[name] += of_part
+                captions += texts
+                label = f"{source.name}/{name}" if source.name else name
+                told += [f"pictures of {label}: {how}"] if how else []
     train, val = images["train"] + images["captioned"], images["val"]
     if not val:
         val = round(train * config["ingest"]["holdout"])

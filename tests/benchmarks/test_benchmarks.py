@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import scale
 from benchmarks.__main__ import RESULTS, ROWS, table
 from benchmarks.detector import _loader
 from benchmarks.measure import Row, interleaved, seconds
@@ -164,3 +166,13 @@ def test_a_kept_result_holds_by_its_own_numbers(row):
     assert measured.holds is row["holds"] is (f"{row['name']} on {row['device']}" not in NOT_KEPT), table([row])
     if measured.spread:
         assert measured.spread[0] <= measured.ratio <= measured.spread[1]
+
+
+@pytest.mark.parametrize("format", ["webdataset", "folder"])
+def test_ingest_is_measured_on_made_data_of_each_format(tmp_path, capsys, format, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["scale", "ingest", "--rows", "30", "--format", format, "--folder", str(tmp_path)])
+    scale.main()
+    [line] = capsys.readouterr().out.splitlines()
+    seconds, peak = (float(re.search(pattern, line)[1]) for pattern in (r"rows: +([\d.]+) s,", r"peak +([\d.]+) MiB"))
+    assert line.split()[:2] == ["30", "rows:"] and 0 < seconds < 100 and 50 < peak < 1000
+    assert [file.name for file in tmp_path.iterdir()] == [f"{format}-30"], "made whole, without what ingest made of it"

@@ -20,6 +20,7 @@ from sources.part import Fault, SourceError, text_fault
 from store.parquet import TableWriter
 from structures.errors import MOST_CHARACTERS
 from tests.faults.mutations import TEXTS, hostile, mutated_bytes, mutated_tree
+from tests.sources.listed import listed
 
 pytestmark = pytest.mark.faults
 CAT, CUP = "/m/01yrx", "/m/02p5f1q"
@@ -115,7 +116,7 @@ def some_table(rng: random.Random) -> tuple[str, bytes, dict[str, str], int, boo
 
 def one_by_one(root: Path, name: str, wanted: dict[str, str], faults: int, refused: bool) -> None:
     try:
-        part = folder.read_part(root, SimpleNamespace(images="pictures", captions=name))
+        part = listed(folder.read_part)(root, SimpleNamespace(images="pictures", captions=name))
     except SourceError as error:
         one_line(str(error), name)
         assert refused or not wanted, error
@@ -190,7 +191,7 @@ def stand_together(text: str, separator: str, image: str, caption: str) -> bool:
 
 def any_folder(root: Path, name: str) -> None:
     try:
-        part = folder.read_part(root, SimpleNamespace(images="pictures", captions=name))
+        part = listed(folder.read_part)(root, SimpleNamespace(images="pictures", captions=name))
     except SourceError as error:
         one_line(str(error), name)
         return
@@ -247,7 +248,7 @@ def test_a_table_with_changed_bytes_is_read_as_it_stands_or_refused(campaign, tm
 def any_open_images(root: Path) -> None:
     names = [name for name in vars(OPEN).values() if "." in name or name == OPEN.masks]
     try:
-        part = openimages.read_part(root, OPEN)
+        part = listed(openimages.read_part)(root, OPEN)
         tables = {name: list(getattr(part, name)) for name in ("captions", "labels", "judged")}
         tables["annotations"] = list(part.annotations(lambda image_id: (40, 80) if image_id in part.images else None))
     except SourceError as error:
@@ -315,7 +316,7 @@ def test_a_cell_more_or_less_in_open_images_shifts_nothing(campaign, tmp_path, l
 
 
 def shifted(root: Path, name: str, place: int, damaged: bool) -> None:
-    part = openimages.read_part(root, OPEN)
+    part = listed(openimages.read_part)(root, OPEN)
     rows = [*part.labels, *part.annotations(lambda image_id: (40, 80))]
     told = [row for row in rows if isinstance(row, Fault) and f"{name}, line {place + 2}:" in row.detail]
     assert not damaged or len(told) == 1, rows
@@ -326,7 +327,9 @@ def shifted(root: Path, name: str, place: int, damaged: bool) -> None:
 
 def any_conceptual_captions(root: Path, file_name: str) -> None:
     try:
-        part = conceptual_captions.read_part(root, SimpleNamespace(images="p", captions="cc.tsv", file_name=file_name))
+        part = listed(conceptual_captions.read_part)(
+            root, SimpleNamespace(images="p", captions="cc.tsv", file_name=file_name)
+        )
         captions = list(part.captions)
     except SourceError as error:
         one_line(str(error), "cc.tsv", "file_name")
@@ -406,15 +409,16 @@ def parquet_columns(rng: random.Random, size: int) -> tuple[dict[str, pa.Array],
 
 def any_parquet(root: Path, wanted: dict[str, str] | None) -> None:
     try:
-        part = folder.read_part(root, SimpleNamespace(images="pictures", captions="t.parquet"))
+        part = listed(folder.read_part)(root, SimpleNamespace(images="pictures", captions="t.parquet"))
     except SourceError as error:
         one_line(str(error), "t.parquet")
         assert not wanted, error
         return
     places_told(part.faults, "t.parquet")
-    written(root, "captions", part.captions)
+    captions = list(part.captions)
+    written(root, "captions", captions)
     written(root, "labels", part.labels)
-    assert wanted is None or {row["image_id"]: row["text"] for row in part.captions} == wanted
+    assert wanted is None or {row["image_id"]: row["text"] for row in captions} == wanted
 
 
 def test_parquet_of_any_schema_is_read_row_by_row_or_refused(campaign, tmp_path, limited):

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from sources.conceptual_captions import read_part
+from sources import conceptual_captions
 from sources.part import SourceError, text_fault
+from tests.sources.listed import listed
+
+read_part = listed(conceptual_captions.read_part)
 
 ROWS = [("a very typical bus station", "http://a.example/1.jpg"), ("sierra looked stunning", "http://b.example/2.png")]
 

@@ -10,7 +10,10 @@ from pycocotools import mask as coco_mask
 from sources import openimages
 from sources.part import Fault, SourceError
 from sources.vocabulary import VocabularyError, counted_vocabulary
+from tests.sources.listed import listed
 from training.tables import learnable_annotations
+
+read_part = listed(openimages.read_part)
 
 CAT, CUP, EAR = "/m/01yrx", "/m/02p5f1q", "/m/039xj_"
 PART = SimpleNamespace(
@@ -63,7 +66,7 @@ def root(tmp_path):
 
 
 def test_what_was_written_is_read_back(root):
-    part = openimages.read_part(root, PART)
+    part = read_part(root, PART)
     assert list(part.images) == ["000a", "0b1c", "f00d"]
     assert part.images["0b1c"] == ("train/0b1c.jpg", None, None)
     labels = {(row["image_id"], row["category"]) for row in part.labels}
@@ -92,26 +95,26 @@ def test_what_was_written_is_read_back(root):
 
 
 def test_groups_are_left_out_of_training(root):
-    annotations = openimages.read_part(root, PART).annotations(lambda image_id: (40, 80))
+    annotations = read_part(root, PART).annotations(lambda image_id: (40, 80))
     rows = [row for row in annotations if isinstance(row, dict)]
     kept = learnable_annotations(rows, {"000a", "0b1c"}, {"Cat", "Coffee cup"})
     assert [row["image_id"] for row in kept] == ["000a", "000a"]
 
 
 def test_without_image_level_labels_nothing_but_what_is_outlined_was_judged(root):
-    part = openimages.read_part(root, SimpleNamespace(**{**vars(PART), "labels": ""}))
+    part = read_part(root, SimpleNamespace(**{**vars(PART), "labels": ""}))
     assert part.judged == () and part.labels is None
 
 
 def test_masks_of_pictures_that_can_not_be_used_are_passed_over(root):
-    part = openimages.read_part(root, PART)
+    part = read_part(root, PART)
     assert list(part.annotations(lambda image_id: None)) == []
 
 
 def test_small_blocks_give_the_same_rows(root, monkeypatch):
-    whole = list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80)))
+    whole = list(read_part(root, PART).annotations(lambda image_id: (40, 80)))
     monkeypatch.setattr(openimages, "BLOCK", 1)
-    assert list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80))) == whole
+    assert list(read_part(root, PART).annotations(lambda image_id: (40, 80))) == whole
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_small_blocks_give_the_same_rows(root, monkeypatch):
 def test_a_file_of_another_kind_is_named_with_the_columns_wanted(root, name, text, told):
     (root / getattr(PART, name)).write_text(text)
     with pytest.raises(SourceError, match=rf"{getattr(PART, name)}.*{told}"):
-        openimages.read_part(root, PART)
+        read_part(root, PART)
 
 
 def test_the_split_is_counted():
@@ -138,16 +141,14 @@ def test_localized_narratives_are_captions(root):
         '{"image_id": "f00d", "caption": "An ear."}',
     ]
     (root / "narratives.jsonl").write_text("\n".join(lines) + "\n")
-    rows = list(openimages.read_part(root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})).captions)
+    rows = list(read_part(root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})).captions)
     assert [(row["image_id"], row["text"]) for row in rows] == [
         ("000a", "In this picture we see a cat."),
         ("f00d", "An ear."),
     ]
     assert len({row["caption_id"] for row in rows}) == 2
     (root / "narratives.jsonl").write_text("no json\n" + "\n".join([*lines, '{"image_id": "x", "caption": null}']))
-    fault, first, _, last = openimages.read_part(
-        root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})
-    ).captions
+    fault, first, _, last = read_part(root, SimpleNamespace(**{**vars(PART), "captions": "narratives.jsonl"})).captions
     assert fault.reason == last.reason == "bad_row" and "line 1" in fault.detail and "line 4" in last.detail
     assert first["text"] == "In this picture we see a cat."
 
@@ -160,7 +161,7 @@ def change(root, name, old, new):
 
 
 def annotations(root):
-    return list(openimages.read_part(root, PART).annotations(lambda image_id: (40, 80)))
+    return list(read_part(root, PART).annotations(lambda image_id: (40, 80)))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_a_mask_that_is_no_png_is_a_fault(root):
 def test_a_file_of_classes_with_other_columns_is_one_line(root, text):
     (root / PART.classes).write_text(text)
     with pytest.raises(SourceError, match=PART.classes):
-        openimages.read_part(root, PART)
+        read_part(root, PART)
 
 
 @pytest.mark.parametrize(
@@ -216,10 +217,10 @@ def test_a_file_of_classes_with_other_columns_is_one_line(root, text):
     ],
 )
 def test_a_row_with_a_cell_more_or_less_is_a_fault_and_shifts_nothing(root, name, old, new):
-    whole = openimages.read_part(root, PART)
+    whole = read_part(root, PART)
     wanted = [*whole.labels, *whole.judged, *annotations(root)]
     change(root, name, old, new)
-    part = openimages.read_part(root, PART)
+    part = read_part(root, PART)
     rows = [*part.labels, *part.judged, *annotations(root)]
     [fault] = [row for row in rows if isinstance(row, Fault) and row.reason != "missing_mask"]
     assert (

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from sources.part import SourceError
-from sources.tars import Member, members, read_picture
+from sources.tars import Member, _index, members, read_picture
 from tests.sources.tar_files import jpeg, samples, write_tar
 
 MOST = 1 << 20
@@ -179,3 +179,47 @@ def test_bytes_that_are_no_utf8_are_found_by_the_name_that_was_told(tmp_path):
         (tmp_path / "x.tar").write_bytes(out.getvalue())
     [member] = members(tmp_path / "x.tar")
     assert member.name == "caf\udce9.jpg" and read_picture(tmp_path / "x.tar", member.name, MOST) == b"abc"
+
+
+def many(file, colour: int = 0):
+    """A tar of so many pictures that its index is kept as a file."""
+    return write_tar(file, [(f"{i:03d}.jpg", b"%d %d" % (colour, i)) for i in range(150)])
+
+
+@pytest.fixture()
+def folder(tmp_path, monkeypatch):
+    """The folder of indices, of this test alone."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _index.cache_clear()
+    return tmp_path / f"cap2mask-tars-{os.getuid()}"
+
+
+def test_headers_of_many_pictures_are_read_once_for_all_processes(tmp_path, monkeypatch, folder):
+    file, read = many(tmp_path / "x.tar"), []
+    monkeypatch.setattr("sources.tars.members", lambda tar: read.append(tar) or members(tar))
+    for _ in range(2):
+        assert [read_picture(file, f"{i:03d}.jpg", MOST) for i in (0, 149, 7)] == [b"0 0", b"0 149", b"0 7"]
+        _index.cache_clear()  # as another process
+    assert read == [file] and len(list(folder.iterdir())) == 1 and folder.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(KeyError):
+        read_picture(file, "150.jpg", MOST)
+    many(file, colour=17)
+    assert read_picture(file, "007.jpg", MOST) == b"17 7" and len(read) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "no folder", "others may write"])
+def test_an_index_that_is_damaged_or_anybodys_is_not_trusted(tmp_path, folder, damage):
+    file = many(tmp_path / "x.tar")
+    read_picture(file, "000.jpg", MOST)
+    [index] = folder.iterdir()
+    if damage == "no folder":
+        index.unlink()
+        folder.rmdir()
+        folder.write_text("")
+    elif damage == "others may write":
+        index.write_bytes(index.read_bytes().replace(b"007.jpg", b"006.jpg"))
+        folder.chmod(0o777)
+    else:
+        index.write_bytes(index.read_bytes()[: 1000 if damage == "cut" else 0])
+    _index.cache_clear()
+    assert read_picture(file, "007.jpg", MOST) == b"0 7"

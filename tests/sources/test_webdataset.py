@@ -9,10 +9,15 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from pipeline.picture_list import Picture, PictureList
+from sources import webdataset
 from sources.images import ImageError, inspect_image, read_content, read_image
 from sources.part import Fault, SourceError, text_fault
-from sources.webdataset import read_part
+from structures.errors import UserError
+from tests.sources.listed import listed
 from tests.sources.tar_files import jpeg, samples, write_log, write_tar
+
+read_part = listed(webdataset.read_part)
 
 
 def part(**changes):
@@ -44,7 +49,7 @@ def test_what_was_written_is_read_back(tmp_path):
         "cc/00001/000000010": ("cc/00001.tar#000000010.jpg", None, None),
     }
     assert rows(read) == [(image_id, text) for image_id, text in zip(read.images, ("a cat", "a dog", "two cups"))]
-    assert not read.faults and read.labels == () and read.judged is None and read.missing_count == 0
+    assert not read.faults and read.labels == () and read.judged is None and not read.missing
 
 
 def test_a_picture_is_read_by_what_ingest_recorded(tmp_path):
@@ -163,7 +168,7 @@ def test_what_could_not_be_fetched_is_missing_and_what_the_tar_and_its_table_dis
         "3": "failed_to_resize",
         "4": "failed_otherwise",
     }
-    assert read.missing_count == 3 and len(read.images) == 2
+    assert len(read.images) == 2
     assert missing[0].detail == (
         f"http://x.example/1: failed_to_download, HTTP Error 404: Not Found ({tmp_path}/cc/00000.parquet, row 2)"
     )
@@ -242,8 +247,11 @@ def test_a_part_without_a_picture_says_what_the_first_member_lacks(tmp_path):
 def test_ids_that_two_tars_share_are_refused(tmp_path):
     write_tar(tmp_path / "cc" / "a.tar", [("b/c.jpg", jpeg())])
     write_tar(tmp_path / "cc" / "a" / "b.tar", [("c.jpg", jpeg())])
-    with pytest.raises(SourceError, match="the image id cc/a/b/c is another's, too; rename a tar or a folder"):
-        read_part(tmp_path, part(tars="**/*.tar"))
+    tars = part(tars="**/*.tar")
+    with PictureList(tmp_path / "list") as pictures, pytest.raises(UserError) as error:
+        listing = webdataset.read_part(tmp_path, tars).pictures()
+        pictures.add(Picture(image_id, 0, "train", *row) for image_id, row in listing)
+    assert "the image id cc/a/b/c is another's, too" in str(error.value) and "rename a tar" in str(error.value)
     write_tar(tmp_path / "cc2" / "x.tar#y" / "b.tar", [("c.jpg", jpeg())])
     with pytest.raises(SourceError, match="# in its path"):
         read_part(tmp_path, part(images="cc2", tars="**/*.tar"))

@@ -133,7 +133,7 @@ def test_what_changes_in_the_bucket_is_noticed_and_what_is_wrong_with_it_said_in
 def test_pictures_that_can_not_be_reached_count_as_missing_ones(in_bucket, bucket):
     from types import SimpleNamespace
 
-    from sources.part import Part
+    from pipeline.picture_list import Picture, PictureList
     from stages.ingest import _inspect
     from structures.addresses import open_root
 
@@ -143,11 +143,15 @@ def test_pictures_that_can_not_be_reached_count_as_missing_ones(in_bucket, bucke
 
     def counted(share: float) -> list:
         rejects = []
-        params = SimpleNamespace(max_pixels=10**7, max_missing_fraction=share)
+        params = SimpleNamespace(max_pixels=10**7, max_missing_fraction=share, holdout=0)
         job = SimpleNamespace(root=root, threads=2, params=params)
-        job.reject = lambda image_id, reason, detail, counted=True: rejects.append((image_id, reason, detail, counted))
-        images = _inspect(job, {name: ("train", name, None, None) for name in [*names, "train/none.jpg"]}, [Part({})])
-        assert sorted(images) == sorted({*names} - {names[3]})
+        job.reject = lambda image_id, reason, detail, *key, counted=True: rejects.append(
+            (image_id, reason, detail, counted)
+        )
+        with PictureList(in_bucket.folder / "list") as pictures:
+            pictures.add(Picture(name, 0, "train", name, None, None) for name in [*names, "train/none.jpg"])
+            _inspect(job, pictures, hold_out=False)
+            assert [picture.image_id for picture in pictures.usable()] == sorted({*names} - {names[3]})
         return rejects
 
     [lost, missing] = sorted(counted(0.2))

@@ -26,6 +26,7 @@ from structures import addresses, remote
 from structures.addresses import Address, open_root
 from structures.remote import AddressError, Unreachable
 from tests.bucket import SECRET, Bucket, Quiet
+from tests.sources.listed import listed
 from tests.sources.parquet_files import IMAGE, write_parquet
 from tests.sources.tar_files import jpeg, write_tar
 
@@ -54,7 +55,7 @@ def fresh(monkeypatch) -> None:
     monkeypatch.setattr(addresses, "_warned", [])
     monkeypatch.setattr(remote, "_failures", [0])
     remote._filesystem.cache_clear()
-    tars._pictures.cache_clear()
+    tars._index.cache_clear()
 
 
 @pytest.fixture()
@@ -267,7 +268,7 @@ def test_one_picture_of_a_tar_is_one_small_request_for_whoever_shares_the_cache(
     bucket.put("set/tars/00.tar", content)
     cache = {"folder": str(tmp_path / "kept"), "bytes": most}
     root = open_root("s3://pictures/set", cache)
-    part = read_part(root, type("Part", (), {"images": "tars", "tars": "*.tar", "caption_key": ""}))
+    part = listed(read_part)(root, type("Part", (), {"images": "tars", "tars": "*.tar", "caption_key": ""}))
     assert [row["text"] for row in part.captions] == ["a cat"] * 12
     paths = [path for path, _, _ in part.images.values()]
     assert paths[0] == "tars/00.tar#000.png"
