@@ -4,6 +4,8 @@ import hashlib
 import tempfile
 import time
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -16,7 +18,6 @@ from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
 from sources.coco import read_coco
 from sources.toy.scenes import write_split
 from structures.pictures import float_on
-from structures.rows import group_by_image
 from training.loop import autocast, make_optimizer
 from training.targets import detection_batches
 
@@ -101,13 +102,13 @@ def _loader(device: str) -> Row:
         root = Path(folder)
         write_split(root, "train", 48, 1)
         split = read_coco(root, "train", "annotations/instances_train.json")
-        annotations = group_by_image(split.annotations)
-        categories = sorted({row["category"] for row in split.annotations})
-        paths = {image_id: split.images[image_id][0] for image_id in sorted(annotations)}
-        files = {
-            image_id: (path, hashlib.sha256((root / path).read_bytes()).hexdigest()) for image_id, path in paths.items()
-        }
-        data = [(file, annotations[image_id]) for image_id, file in files.items()]
+        rows = sorted(split.annotations, key=itemgetter("image_id"))
+        categories = sorted({row["category"] for row in rows})
+        data = []
+        for image_id, annotations in groupby(rows, itemgetter("image_id")):
+            path = split.images[image_id][0]
+            image = {"path": path, "sha256": hashlib.sha256((root / path).read_bytes()).hexdigest()}
+            data.append(([image], list(annotations)))
         workers = 2 if device == "cuda" else 0
         batches = detection_batches(root, data, categories, batch=8, seed=0, workers=workers, accumulate=1)
         model = OpenVocabularyMaskRCNN(backbone="small", dimension=128, min_size=144, max_size=192).to(device).train()

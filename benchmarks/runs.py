@@ -34,6 +34,19 @@ CHEAP = {
 }
 
 
+# Runs a module as python -m does, and writes its peak into a file. What getrusage says of a child is at least what its parent
+# had in memory when it started it.
+_WITH_PEAK = """
+import atexit, runpy, sys
+peak, sys.argv = sys.argv[1], sys.argv[2:]
+def keep():
+    with open("/proc/self/status") as status, open(peak, "w") as file:
+        file.write(next(line for line in status if line.startswith("VmHWM")).split()[1])
+atexit.register(keep)
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 class Place:
     """A folder with the embedded configuration, scaled, in which stages and Snakemake run as in a clone."""
 
@@ -52,18 +65,23 @@ class Place:
 
     def call(self, *command: str) -> tuple[float, int]:
         """Run a module of the project here: seconds, and the peak of its memory in MiB."""
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
         began = time.perf_counter()
+        _, mib = self.usage(*command)
+        return time.perf_counter() - began, mib
+
+    def usage(self, *command: str) -> tuple[float, int]:
+        """Run a module of the project here: seconds of the processor, and the peak of its memory in MiB."""
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+        peak = self.folder / "peak.txt"
+        running = [sys.executable, "-c", _WITH_PEAK, str(peak), *command]
         with (self.folder / "output.txt").open("w+") as output:
-            running = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=self.folder, env=environment, stdout=output, stderr=output
-            )
-            _, status, usage = os.wait4(running.pid, 0)
-            running.returncode = os.waitstatus_to_exitcode(status)
-            if running.returncode:
+            process = subprocess.Popen(running, cwd=self.folder, env=environment, stdout=output, stderr=output)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
                 output.seek(0)
                 raise RuntimeError(f"{' '.join(command)} failed:\n{output.read()[-3000:]}")
-        return time.perf_counter() - began, usage.ru_maxrss // 1024
+        return usage.ru_utime + usage.ru_stime, int(peak.read_text()) // 1024
 
     def snakemake(self, *args: str) -> float:
         return self.call("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "all", *args)[0]

@@ -1,6 +1,7 @@
 """What a stage takes of time and memory as the data set grows: made data sets of any number of rows.
 
     python -m benchmarks.scale ingest --rows 10000 100000 1000000 [--format webdataset] [--threads 2] [--folder /tmp/scale]
+    python -m benchmarks.scale evaluate --rows 10000 1000000       # and other stages, on made tables: scale_tables.py
 
 Each number of rows is a line: seconds, microseconds a row that processors worked (on a busy machine the surer number), and the
 largest resident memory of the stage's process and of the largest that it started. What a data set is made of is kept in the
@@ -24,6 +25,7 @@ from typing import NamedTuple
 import yaml
 from PIL import Image
 
+from benchmarks.scale_tables import MEASURED, tables
 from structures.progress import progress
 
 _IN_TAR = 5000  # pictures
@@ -160,6 +162,11 @@ def main() -> None:
     command.add_argument("--format", choices=list(FORMATS), default="webdataset")
     command.add_argument("--threads", type=int, default=2)
     command.add_argument("--folder", type=Path, default=Path("/tmp/cap2mask-scale"), help="of what is made")
+    for stage in MEASURED:
+        command = stages.add_parser(stage, help=tables.__doc__)
+        command.set_defaults(run=tables, stage=stage)
+        command.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000], help="images")
+        command.add_argument("--folder", type=Path, help="what takes the tables; a temporary one otherwise")
     args = parser.parse_args()
     args.run(args)
 

@@ -6,47 +6,38 @@ judged it absent judged its descendants absent. Of a category that is not annota
 there than are annotated, and so more of its ancestors.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-Judged = Mapping[str, frozenset[str]]  # {image_id: categories}; an image that is not in it was judged for all
+Judged = frozenset[str] | None  # the categories that an image was judged for; None: for all
 Ancestors = Mapping[str, Sequence[str]]  # {category: the categories that it is a kind of}
 
 
-def judged_categories(rows: Iterable[dict], image_ids: Container[str], ancestors: Ancestors | None = None) -> Judged:
-    """The categories judged in each of the images, from rows of the table `judged`."""
-    ancestors = ancestors or {}
-    descendants: dict[str, list[str]] = {}
-    for category, above in ancestors.items():
-        for ancestor in above:
-            descendants.setdefault(ancestor, []).append(category)
-    judged: dict[str, set[str]] = {}
-    for row in rows:
-        if row["image_id"] not in image_ids:
-            continue
-        implied = (ancestors if row["present"] else descendants).get(row["category"], ())
-        judged.setdefault(row["image_id"], set()).update((row["category"], *implied))
-    return {image_id: frozenset(categories) for image_id, categories in judged.items()}
+class Judges:
+    """What people judged, under a hierarchy of the categories, if there is one."""
+
+    def __init__(self, ancestors: Ancestors | None = None):
+        self._implied: dict[bool, Mapping[str, Sequence[str]]] = {True: ancestors or {}, False: {}}
+        for category, above in (ancestors or {}).items():
+            for ancestor in above:
+                self._implied[False].setdefault(ancestor, []).append(category)
+
+    def judged(self, rows: Iterable[dict]) -> Judged:
+        """The categories judged in an image, from its rows of the table `judged`."""
+        categories: set[str] = set()
+        for row in rows:
+            categories.update((row["category"], *self._implied[row["present"]].get(row["category"], ())))
+        return frozenset(categories) or None
+
+    def not_exhaustive(self, rows: Iterable[dict]) -> frozenset[str]:
+        """The categories that are not annotated exhaustively in an image, from its rows of the table `judged`."""
+        ancestors = self._implied[True]
+        partial = [row["category"] for row in rows if not row["exhaustive"]]
+        return frozenset(name for category in partial for name in (category, *ancestors.get(category, ())))
 
 
-def not_exhaustive_pairs(
-    rows: Iterable[dict], image_ids: Container[str], ancestors: Ancestors | None = None
-) -> set[tuple[str, str]]:
-    """The (image_id, category) that are not annotated exhaustively, from rows of the table `judged`."""
-    return {
-        (row["image_id"], category)
-        for row in rows
-        if not row["exhaustive"] and row["image_id"] in image_ids
-        for category in (row["category"], *(ancestors or {}).get(row["category"], ()))
-    }
-
-
-def of_judged(rows: Iterable[dict], judged: Judged, but: Collection[tuple[str, str]] = frozenset()) -> Iterator[dict]:
-    """The rows (with image_id and category) whose category was judged in their image. but: (image_id, category) that are left
-    out."""
-    for row in rows:
-        was_judged = row["image_id"] not in judged or row["category"] in judged[row["image_id"]]
-        if was_judged and (row["image_id"], row["category"]) not in but:
-            yield row
+def of_judged(rows: Iterable[dict], judged: Judged, but: Container[str] = frozenset()) -> list[dict]:
+    """The rows of an image (with category) whose category was judged in it. but: categories that are left out."""
+    return [row for row in rows if (judged is None or row["category"] in judged) and row["category"] not in but]
 
 
 def with_ancestors(annotations: Iterable[dict], ancestors: Ancestors) -> Iterator[dict]:

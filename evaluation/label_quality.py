@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from structures.boxes import xywh_to_xyxy
@@ -25,13 +24,6 @@ def match_instances(masks: Sequence[dict], truth: Sequence[dict], threshold: flo
         if overlaps and max(overlaps) >= threshold:
             left.pop(int(np.argmax(overlaps)))
     return len(truth) - len(left)
-
-
-def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's, of two columns of numbers, ties at their mean rank; 0 where one is constant or shorter than two."""
-    ranks = pd.DataFrame({"a": np.asarray(a), "b": np.asarray(b)}).rank()
-    value = ranks["a"].corr(ranks["b"]) if len(ranks) > 1 else 0.0
-    return float(value) if np.isfinite(value) else 0.0
 
 
 def threshold_map(activation: np.ndarray, shape: tuple[int, int], threshold: float = 0.5) -> np.ndarray:

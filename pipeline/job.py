@@ -4,17 +4,17 @@ import hashlib
 import heapq
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.checkpoint import write_safetensors
 from pipeline.data_sources import data_set_root, data_sources, opened
@@ -25,7 +25,8 @@ from sources.images import ImageError, read_image
 from store.blobs import Blobs
 from store.join import join_by_image
 from store.manifest import Output, is_aside
-from store.parquet import TableWriter, read_rows, read_table
+from store.on_demand import RowsOnDemand, placed_rows
+from store.parquet import TableWriter, chains, read_rows, read_table
 from structures.errors import one_line
 from structures.progress import progress
 from structures.roots import Root
@@ -102,18 +103,21 @@ class Job:
         """The names of an input's files without suffix: shards, or detectors."""
         return [output.shard for output in self._inputs[artifact]]
 
-    def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict]:
-        """The rows of an input table, in bounded memory; lists of numbers come as arrays.
+    def rows(
+        self, table: str, columns: list[str] | None = None, where: dict[str, Collection[str]] | None = None
+    ) -> Iterator[dict]:
+        """The rows of an input table, in bounded memory; lists of numbers come as arrays. where: as for read_rows.
 
         A table split by image comes in the order of the image ids, whatever the number of its shards; what a stage sets
         aside, in the order in which it did.
         """
         if is_aside(table) or TABLES[table].per != "shard":
-            return read_rows(self.paths(table), columns)
+            return read_rows(self.paths(table), columns, where=where)
         if columns is not None and "image_id" not in columns:
             raise ValueError("a table split by image is read with its image_id")
-        shards = [read_rows([path], columns) for path in self.paths(table)]
-        return heapq.merge(*shards, key=lambda row: row["image_id"])
+        paths = self.paths(table)
+        of_chains = [read_rows([paths[number] for number in chain], columns, where=where) for chain in chains(paths)]
+        return heapq.merge(*of_chains, key=lambda row: row["image_id"])
 
     def by_image(self, table: str, *others: str, columns: dict[str, list[str]] | None = None) -> Iterator[tuple]:
         """(row of images, its rows of `table`, its rows of each other table …) for every image that `table` has, in
@@ -130,16 +134,46 @@ class Job:
         """The rows of `images` of a split ("train" or "val"), in the order of their ids."""
         return (row for row in self.rows("images") if row["split"] == split)
 
-    def picture_files(self, split: str) -> dict[str, tuple[str, str]]:
-        """{image_id: (path, sha256)} of the images of a split, as sources.images.read_image wants them."""
-        rows = self.rows("images", ["image_id", "path", "sha256", "split"])
-        return {row["image_id"]: (row["path"], row["sha256"]) for row in rows if row["split"] == split}
+    def training_set(
+        self,
+        *tables: str,
+        wanted: Callable[..., bool],
+        columns: dict[str, list[str]] | None = None,
+        looked_at: dict[str, list[str]] | None = None,
+        each: bool = False,
+    ) -> RowsOnDemand:
+        """The training images for which wanted(its rows of each table …) holds, in the order of their ids: a sequence of
+        ([its path and sha256], its rows of each table …), which are read whenever they are asked for.
+
+        columns: {table: those that are read} where not all are; looked_at: those that `wanted` is given. each: every row of the
+        table, of which there is one, is looked at and wanted by itself.
+        """
+        columns = {"images": ["path", "sha256"]} | (columns or {})
+        looked_at = {"images": ["image_id", "split"]} | (looked_at or {})
+        chosen = RowsOnDemand([(self.paths(name), columns.get(name)) for name in ("images", *tables)])
+        streams = [placed_rows(self.paths(name), looked_at.get(name)) for name in ("images", *tables)]
+        shown = {"description": "pictures to learn from", "unit": "image", "total": self.count("images")}
+        for _, ([image], *rows) in progress(join_by_image(*streams), quiet=not processes.is_main_process(), **shown):
+            for item in zip([row] for row in rows[0]) if each else [rows]:
+                if image["split"] == "train" and wanted(*item):
+                    chosen.add([image], *item)
+        return chosen
+
+    def rows_of_split(self, table: str, split: str) -> Callable[[], Iterator[dict]]:
+        """A function that reads the rows of an input table that are of images of a split, sorted by image: from a file of
+        their own, so that those of a few images are read often without all the others."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        path, rules = self.scratch / f"{table}_{split}.parquet", TABLES[table]
+        writer = TableWriter(path, rules.schema, rules.row_group)
+        for _, ([image], rows) in join_by_image(self.rows("images", ["image_id", "split"]), self.rows(table)):
+            for row in rows if image["split"] == split else ():
+                writer.add(**row)
+        writer.close()
+        return partial(read_rows, [path])
 
     def count_split(self, split: str) -> int:
         """Images of a split."""
-        return sum(
-            pc.sum(pc.equal(read_table(path, ["split"])["split"], split)).as_py() or 0 for path in self.paths("images")
-        )
+        return sum(row["split"] == split for row in read_rows(self.paths("images"), ["split"]))
 
     def count(self, table: str) -> int:
         """Rows of an input table."""
@@ -147,7 +181,7 @@ class Job:
 
     def count_images(self, table: str) -> int:
         """Images that an input table has rows of."""
-        return sum(pc.count_distinct(read_table(path, ["image_id"])["image_id"]).as_py() for path in self.paths(table))
+        return sum(1 for _ in groupby(row["image_id"] for row in self.rows(table, ["image_id"])))
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """A whole input table, for those that fit into memory."""

@@ -30,35 +30,22 @@ STAGE = Stage(
 
 
 def run(job) -> None:
-    from evaluation.judged import judged_categories, not_exhaustive_pairs, with_ancestors
+    from evaluation.judged import Judges
     from evaluation.protocols import protocol_scores
     from sources.vocabulary import read_vocabulary
-    from structures.progress import progress
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    images = {row["image_id"]: (row["height"], row["width"]) for row in job.images("val")}
     ancestors = _hierarchy(job)
-    truth = list(with_ancestors(job.rows("annotations"), ancestors))
-    judged = judged_categories(job.rows("judged"), images, ancestors)
-    not_exhaustive = not_exhaustive_pairs(job.rows("judged"), images, ancestors)
-    detections: dict[tuple[str, str], list[dict]] = {}
-    for row in job.rows("detections"):
-        detections.setdefault((row["detector"], row["vocabulary"]), []).append(row)
-    _log_what_counts(images, truth, vocabulary)
+    judges = Judges(ancestors)
+    truth, judged = (job.rows_of_split(table, "val") for table in ("annotations", "judged"))
+    _log_what_counts(job, truth, ancestors, vocabulary)
     with job.writer("metrics") as writer:
-        for detector in job.parts("detections"):
-            by_names = {group: rows for (owner, group), rows in detections.items() if owner == detector}
-            scores = protocol_scores(
-                images,
-                truth,
-                by_names,
-                vocabulary.base,
-                vocabulary.novel,
-                judged,
-                not_exhaustive,
-                job.params.max_detections,
-            )
-            for row in progress(scores, description=f"scoring {detector}", unit="value"):
+        for detector, path in zip(job.parts("detections"), job.paths("detections")):
+
+            def images(competing: str, detector=detector, path=path):
+                return _detected(job, path, competing, truth, judged, ancestors, judges, f"scoring {detector}")
+
+            for row in protocol_scores(images, vocabulary.base, vocabulary.novel, job.params.max_detections):
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
             for row in job.rows("label_metrics"):
@@ -67,11 +54,29 @@ def run(job) -> None:
             for row in job.rows("proposal_metrics"):
                 writer.add(detector="", **row)
         if job.has("kept_labels"):
-            for row in _confidence(job, truth, ancestors, vocabulary):
+            for row in _confidence(job, ancestors, vocabulary):
                 writer.add(detector="", protocol="kept_labels", kind="confidence", **row)
         if job.has("label_noise"):
-            for row in _reliability(job, truth, ancestors, vocabulary):
+            for row in _reliability(job, ancestors, vocabulary):
                 writer.add(detector="train_student", protocol="reliability", **row)
+
+
+def _detected(job, path, competing: str, truth, judged, ancestors, judges, description: str) -> Iterator[tuple]:
+    """((height, width), annotations, detections of what was judged, categories that are not annotated exhaustively) of every
+    validation image. path: of the detections, of
+    which those count for which the names `competing` competed."""
+    from evaluation.judged import of_judged, with_ancestors
+    from store.join import join_by_image
+    from store.parquet import read_rows
+    from structures.progress import progress
+
+    columns = ["image_id", "vocabulary", "category", "score", "bbox", "segmentation"]
+    found = read_rows([path], columns, where={"vocabulary": [competing]})
+    images = join_by_image(job.images("val"), truth(), judged(), found)
+    for _, ([image], annotations, of_judges, detections) in progress(images, description=description, unit="image"):
+        counted = of_judged(detections, judges.judged(of_judges))
+        objects, partial = list(with_ancestors(annotations, ancestors)), judges.not_exhaustive(of_judges)
+        yield (image["height"], image["width"]), objects, counted, partial
 
 
 def _hierarchy(job) -> dict[str, tuple[str, ...]]:
@@ -88,78 +93,111 @@ def _hierarchy(job) -> dict[str, tuple[str, ...]]:
     return read_hierarchy(job.files["hierarchy"], job.files["classes"])
 
 
-def _log_what_counts(images: dict, truth: list[dict], vocabulary) -> None:
+def _log_what_counts(job, truth, ancestors, vocabulary) -> None:
     """How many images and annotations each protocol is measured on."""
-    from evaluation.ground_truth import images_holding
+    from collections import Counter
 
-    of_val = [row for row in truth if row["image_id"] in images]
-    counts = {name: len(images_holding(of_val, getattr(vocabulary, name))) for name in ("measured", "base", "novel")}
-    log.info("generalized scores are of %d of %d validation images", counts["measured"], len(images))
+    from evaluation.judged import with_ancestors
+    from store.join import join_by_image
+
+    images, annotations = Counter(), Counter()
+    for _, (rows,) in join_by_image(truth()):
+        groups = [
+            name
+            for name in ("measured", "base", "novel")
+            for row in with_ancestors(rows, ancestors)
+            if row["category"] in getattr(vocabulary, name)
+        ]
+        annotations.update(groups)
+        images.update(set(groups))
+    log.info("generalized scores are of %d of %d validation images", images["measured"], job.count_split("val"))
     for group in ("base", "novel"):
-        annotations = sum(row["category"] in getattr(vocabulary, group) for row in of_val)
-        log.info("%s: %d annotations, crowds counted, in %d images", group, annotations, counts[group])
+        log.info("%s: %d annotations, crowds counted, in %d images", group, annotations[group], images[group])
 
 
-def _with_iou(
-    labels: Iterator[dict], job, image_ids, truth: list[dict], ancestors, vocabulary
-) -> Iterator[tuple[dict, str, float]]:
+def _with_iou(job, labels: Iterator[dict], ancestors, vocabulary) -> Iterator[tuple[dict, str, float]]:
     """(label, its category's group, the IoU of its mask with the most alike true one) of what was judged, and outlined
-    exhaustively, in the images."""
-    from evaluation.ground_truth import annotations_by_image_and_category, pairs_without_outline
-    from evaluation.judged import judged_categories, not_exhaustive_pairs, of_judged
+    exhaustively. labels: sorted by image."""
+    from evaluation.ground_truth import annotations_by_category, categories_without_outline
+    from evaluation.judged import Judges, of_judged, with_ancestors
     from evaluation.label_quality import best_iou
+    from store.join import join_by_image
     from structures.progress import progress
 
-    judged = judged_categories(job.rows("judged"), image_ids, ancestors)
-    partial = not_exhaustive_pairs(job.rows("judged"), image_ids, ancestors) | pairs_without_outline(truth)
-    objects = annotations_by_image_and_category(truth)
-    for row in progress(of_judged(labels, judged, partial), description="labels against the truth", unit="label"):
-        if row["category"] in vocabulary.measured:
-            annotations = objects.get((row["image_id"], row["category"]), [])
-            iou = best_iou(row["segmentation"], [annotation["segmentation"] for annotation in annotations])
-            yield row, vocabulary.group(row["category"]), iou
+    judges, measured = Judges(ancestors), set(vocabulary.measured)
+    truth = job.rows("annotations", ["image_id", "category", "segmentation"])
+    images = join_by_image(labels, truth, job.rows("judged"))
+    for _, (rows, annotations, judged) in progress(images, description="labels against the truth", unit="image"):
+        objects = annotations_by_category(with_ancestors(annotations, ancestors))
+        partial = judges.not_exhaustive(judged) | categories_without_outline(with_ancestors(annotations, ancestors))
+        for row in of_judged(rows, judges.judged(judged), partial):
+            if row["category"] in measured:
+                outlines = [annotation["segmentation"] for annotation in objects.get(row["category"], [])]
+                yield row, vocabulary.group(row["category"]), best_iou(row["segmentation"], outlines)
 
 
-def _confidence(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]:
+def _confidence(job, ancestors, vocabulary) -> Iterator[dict]:
     """Of the labels that a detector learned from: the rank correlation of their confidence with the IoU."""
-    import pandas as pd
+    from array import array
 
-    from evaluation.label_quality import rank_correlation
+    import numpy as np
+
+    from structures.ranks import rank_correlation
 
     columns = ["image_id", "category", "confidence", "segmentation"]
-    labelled = {row["image_id"] for row in job.rows("kept_labels", ["image_id"])}
-    labels = _with_iou(job.rows("kept_labels", columns), job, labelled, truth, ancestors, vocabulary)
-    frame = pd.DataFrame(((group, row["confidence"], iou) for row, group, iou in labels), columns=("group", "a", "b"))
-    for group, of_group in [("all", frame), *frame.groupby("group")]:
-        yield {"group": group, "metric": "rank_correlation", "value": rank_correlation(of_group.a, of_group.b)}
+    groups, confidences, ious = array("b"), array("d"), array("d")
+    names = sorted(("base", "novel"))
+    for row, group, iou in _with_iou(job, job.rows("kept_labels", columns), ancestors, vocabulary):
+        groups.append(names.index(group))
+        confidences.append(row["confidence"])
+        ious.append(iou)
+    of_labels = np.asarray(groups)
+    yield {"group": "all", "metric": "rank_correlation", "value": rank_correlation(confidences, ious)}
+    for i in np.unique(of_labels):
+        of_group = (np.asarray(values)[of_labels == i] for values in (confidences, ious))
+        yield {"group": names[i], "metric": "rank_correlation", "value": rank_correlation(*of_group)}
 
 
-def _reliability(job, truth: list[dict], ancestors, vocabulary) -> Iterator[dict]:
+def _reliability(job, ancestors, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
-    import pandas as pd
+    from array import array
 
-    from evaluation.label_quality import rank_correlation
+    import numpy as np
 
-    columns = ("image_id", "category", "instance", "source")
-    alphas = {
-        tuple(row[name] for name in columns): row["alpha"] for row in job.rows("label_noise", [*columns, "alpha"])
-    }
-    known = (
-        row
-        for row in job.rows("student_labels", [*columns, "segmentation"])
-        if tuple(row[name] for name in columns) in alphas
-    )
-    rows = [
-        (row["source"], group, alphas[tuple(row[name] for name in columns)], iou)
-        for row, group, iou in _with_iou(known, job, {key[0] for key in alphas}, truth, ancestors, vocabulary)
-    ]
-    frame = pd.DataFrame(rows, columns=("source", "group", "alpha", "iou"))
-    for source, of_source in [("all", frame), *frame.groupby("source")]:
-        for group, of_group in [("all", of_source), *of_source.groupby("group")]:
-            yield {"kind": source, "group": group, "metric": "iou", "value": float(of_group.iou.mean())}
-            correlation = rank_correlation(of_group.alpha, of_group.iou)
-            yield {"kind": source, "group": group, "metric": "rank_correlation", "value": correlation}
+    from store.join import join_by_image
+    from structures.ranks import rank_correlation
+
+    def known() -> Iterator[dict]:
+        """The labels of which the noise is known, each with its alpha."""
+        columns = ["image_id", "category", "instance", "source"]
+        labels, noises = (
+            job.rows("student_labels", [*columns, "segmentation"]),
+            job.rows("label_noise", [*columns, "alpha"]),
+        )
+        for _, (rows, of_image) in join_by_image(labels, noises):
+            alphas = {tuple(row[name] for name in columns): row["alpha"] for row in of_image}
+            for row in rows:
+                key = tuple(row[name] for name in columns)
+                if key in alphas:
+                    yield row | {"alpha": alphas[key]}
+
+    names, alphas, ious = {}, array("d"), array("d")
+    sources, groups = array("b"), array("b")  # as their places in names
+    for row, group, iou in _with_iou(job, known(), ancestors, vocabulary):
+        for values, name in ((sources, row["source"]), (groups, group)):
+            values.append(names.setdefault(name, len(names)))
+        alphas.append(row["alpha"])
+        ious.append(iou)
+    of = {name: np.frombuffer(sources, np.int8) == i for name, i in names.items()}
+    of_group = {name: np.frombuffer(groups, np.int8) == i for name, i in names.items()}
+    everything = np.ones(len(ious), bool)
+    for source, here in [("all", everything), *((name, of[name]) for name in sorted(names) if of[name].any())]:
+        inside = [("all", here), *((name, here & of_group[name]) for name in sorted(names))]
+        for group, chosen in (pair for pair in inside if pair[0] == "all" or pair[1].any()):
+            alpha, iou = (np.asarray(values)[chosen] for values in (alphas, ious))
+            yield {"kind": source, "group": group, "metric": "iou", "value": float(iou.mean())}
+            yield {"kind": source, "group": group, "metric": "rank_correlation", "value": rank_correlation(alpha, iou)}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Compare who proposes boxes on validation images, by the objects of each category that they find (OVIS, Fig. 2): the
 teacher's region proposal network, taught by base boxes, WSPN, taught by base labels, and selective search, by nothing."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from pipeline.stage import Input, Stage
@@ -39,8 +40,11 @@ def search(picture, image: dict, seed: int, **options):
 
 
 def run(job) -> None:
+    import numpy as np
+
     from evaluation.proposal_recall import proposal_recall
     from sources.vocabulary import read_vocabulary
+    from store.join import join_by_image
     from structures.errors import UserError
 
     generators = job.params.generators
@@ -52,34 +56,62 @@ def run(job) -> None:
             "WSPN; leave it out, or set propose.by to wspn"
         )
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    known, images = set(vocabulary.measured), {row["image_id"]: row for row in job.images("val")}
-    truth = [row for row in job.rows("annotations") if row["image_id"] in images and row["category"] in known]
-    holding = {row["image_id"] for row in truth}
-    measured = [image for image_id, image in images.items() if image_id in holding]
-    boxes = {}
+    known, truth = set(vocabulary.measured), job.rows_of_split("annotations", "val")
+
+    def measured() -> Iterator[tuple[dict, list[dict]]]:
+        """(row of images, its true objects) of every validation image that holds any."""
+        for _, ([image], rows) in join_by_image(job.images("val"), truth()):
+            objects = [row for row in rows if row["category"] in known]
+            if objects:
+                yield image, objects
+
+    total, boxes = sum(1 for _ in measured()), {}
     if {"selective_search", "wspn"} & set(generators):  # before torch, whose threads processes can't be forked beside
-        boxes["selective_search"] = dict(_searched(job, measured))
+        boxes["selective_search"] = _kept(job, "selective_search", _searched(job, measured(), total))
     if "wspn" in generators:
-        with_boxes = [image for image in measured if image["image_id"] in boxes["selective_search"]]
-        boxes["wspn"] = dict(_moved_and_ranked(job, with_boxes, boxes["selective_search"]))
+        searched = boxes["selective_search"]()
+        boxes["wspn"] = _kept(job, "wspn", _moved_and_ranked(job, join_by_image(searched, job.images("val")), total))
     if "rpn" in generators:
-        boxes["rpn"] = dict(_by_the_teacher(job, measured))
+        boxes["rpn"] = _kept(job, "rpn", _by_the_teacher(job, measured(), total))
+    none = np.zeros((0, 4), np.float32)
     with job.writer("proposal_metrics") as writer:
         for generator in sorted(generators):
-            for row in proposal_recall(truth, boxes[generator], vocabulary.group):
+            objects = (row for _, rows in measured() for row in rows)
+            images = (
+                (rows, found[0]["boxes"] if found else none)
+                for _, (rows, found) in join_by_image(objects, boxes[generator]())
+            )
+            for row in proposal_recall(images, vocabulary.group):
                 writer.add(kind=generator, **row)
 
 
-def _searched(job, images: list[dict]):
+def _kept(job, generator: str, found: Iterator[tuple]) -> Callable[[], Iterator[dict]]:
+    """A function that reads the boxes of (image_id, boxes) of every image, from a file."""
+    from schemas.tables import TABLES
+    from store.parquet import TableWriter, read_rows
+
+    path, rules = job.scratch / f"{generator}.parquet", TABLES["proposals"]
+    writer = TableWriter(path, rules.schema, rules.row_group)
+    for image_id, boxes in found:
+        writer.add(image_id=image_id, boxes=list(boxes), scores=[])
+    writer.close()
+    return partial(read_rows, [path])
+
+
+def _searched(job, measured: Iterator[tuple], total: int):
     """(image_id, boxes) of every image in which selective search finds any, as the stage of its name searches."""
     p = job.shared.selective_search
     options = {"mode": p.mode, "min_side": p.min_side, "max_boxes": p.max_boxes} | vars(getattr(p, p.mode))
-    seeds = (int(job.rng(image["image_id"]).integers(2**31)) if job.random else 0 for image in images)
+
+    def items() -> Iterator[tuple]:
+        for image, _ in measured:
+            yield image, int(job.rng(image["image_id"]).integers(2**31)) if job.random else 0
+
     pictures = job.pictures(
-        zip(images, seeds),
+        items(),
         partial(search, **options),
         description="selective search",
-        total=len(images),
+        total=total,
         in_processes=True,
     )
     for image, _, boxes in pictures:
@@ -89,7 +121,7 @@ def _searched(job, images: list[dict]):
             job.reject(image["image_id"], "no_proposal", f"no box of {p.min_side} pixels or more")
 
 
-def _moved_and_ranked(job, images: list[dict], searched: dict):
+def _moved_and_ranked(job, searched: Iterator[tuple], total: int):
     """(image_id, boxes) of every image, as the stage propose has them of WSPN."""
     import torch
 
@@ -102,14 +134,14 @@ def _moved_and_ranked(job, images: list[dict], searched: dict):
     model.load_state_dict(tensors)
     model.to(job.device, memory_format=torch.channels_last).eval()
     pictures = job.pictures(
-        ((image,) for image in images),
-        lambda picture, _: uint8_tensor(picture),
+        ((image, boxes) for _, ([boxes], [image]) in searched),
+        lambda picture, *_: uint8_tensor(picture),
         description="WSPN",
-        total=len(images),
+        total=total,
     )
     with torch.inference_mode():
-        for image, picture in pictures:
-            boxes = torch.from_numpy(searched[image["image_id"]]).to(job.device)
+        for image, row, picture in pictures:
+            boxes = torch.tensor(row["boxes"], device=job.device)
             [(_, detection, offsets)] = model([float_on(job.device, picture)], [boxes])
             size = {"height": image["height"], "width": image["width"]}
             proposals, _ = propose(
@@ -118,7 +150,7 @@ def _moved_and_ranked(job, images: list[dict], searched: dict):
             yield image["image_id"], proposals.cpu().numpy()
 
 
-def _by_the_teacher(job, images: list[dict]):
+def _by_the_teacher(job, measured: Iterator[tuple], total: int):
     """(image_id, boxes) of every image, of the teacher's region proposal network."""
     import torch
 
@@ -128,10 +160,10 @@ def _by_the_teacher(job, images: list[dict]):
 
     model = load_detector(*job.checkpoint("train_teacher")).to(job.device, memory_format=torch.channels_last)
     pictures = job.pictures(
-        ((image,) for image in images),
+        ((image,) for image, _ in measured),
         lambda picture, _: uint8_tensor(picture),
         description="the teacher's region proposals",
-        total=len(images),
+        total=total,
     )
     for image, picture in pictures:
         [boxes] = region_proposals(model, [float_on(job.device, picture)])

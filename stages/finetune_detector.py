@@ -31,21 +31,26 @@ STAGE = Stage(
 def run(job) -> None:
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from structures.errors import UserError
-    from structures.rows import group_by_image
     from training.detector import train_detector
-    from training.tables import learnable_annotations, text_vectors
+    from training.tables import LOOKED_AT, LearnableImages, learnable_annotations, text_vectors
     from training.targets import detection_batches
 
     p = job.params
     rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base" or p.keep_novel]
     base = {row["category"] for row in rows if row["group"] == "base"}
-    paths = job.picture_files("train")
-    annotations = list(learnable_annotations(job.rows("annotations"), paths, base))
-    if not annotations:
+    images = LearnableImages(base)
+
+    def others(labels: list[dict]) -> list[dict]:
+        """The pseudo-labels that stay among the targets."""
+        return [row for row in labels if row["category"] not in base]
+
+    def wanted(annotations: list[dict], labels: list[dict] = ()) -> bool:
+        return images.learnable_in(annotations) | bool(others(labels))
+
+    data = job.training_set("annotations", *["kept_labels"] * p.keep_novel, wanted=wanted, looked_at=LOOKED_AT)
+    images.log()
+    if not images.learnable:
         raise UserError("the training images have no annotation of a base category: set finetune_detector.steps to 0")
-    if p.keep_novel:
-        annotations += [row for row in job.rows("kept_labels") if row["category"] not in base]
-    of_image = group_by_image(annotations)
     tensors, settings = job.checkpoint("train_detector")
     settings["detector"] |= {"background_weight": p.background_weight}
     model = OpenVocabularyMaskRCNN(**settings["detector"])
@@ -53,8 +58,12 @@ def run(job) -> None:
     model.freeze(p.frozen)
     model.to(job.device).train()
     model.set_vocabulary(text_vectors(rows, job.device))
-    data = [(paths[image_id], of_image[image_id]) for image_id in sorted(of_image)]
-    batches = detection_batches(job.root, data, [row["category"] for row in rows], **job.batching())
+
+    def objects(annotations: list[dict], labels: list[dict] = ()) -> tuple[list[dict]]:
+        return (learnable_annotations(annotations, base) + others(labels),)
+
+    categories = [row["category"] for row in rows]
+    batches = detection_batches(job.root, data, categories, objects=objects, **job.batching())
     curve = train_detector(model, batches, **job.schedule(), description="fine-tuning the detector")
     job.save_checkpoint(model.state_dict(), settings)
     job.save_curve(curve)

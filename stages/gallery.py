@@ -87,32 +87,30 @@ def run(job) -> None:
 
 def _write(job, save) -> None:
     """Write the gallery. save: takes a path in its folder and the bytes that belong there."""
-    import pyarrow as pa
-
     from evaluation.gallery import summary
     from evaluation.gallery.index import Index
     from evaluation.gallery.page import page_files
     from evaluation.gallery.scripts import script
     from schemas.tables import TABLES
     from sources.vocabulary import read_vocabulary
+    from store.sort import sort_rows
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     index = Index(save, {name: vocabulary.group(name) for name in vocabulary.names})
-    kept = [job.table(f"{stage}/_rejects") for stage in REJECTS if _has_any(job, f"{stage}/_rejects")]
-    rejects = (
-        pa.concat_tables(kept).sort_by([(name, "ascending") for name in ("image_id", "stage", "key")]) if kept else None
-    )
-    _add_labels(job, index, save, rejects)
+    rejecting = [f"{stage}/_rejects" for stage in REJECTS if _has_any(job, f"{stage}/_rejects")]
+    files = [path for aside in rejecting for path in job.paths(aside)]
+    rejects = sort_rows(files, ("image_id", "stage", "key"), job.scratch / "rejects")
+    _add_labels(job, index, save, rejects())
     _add_detections(job, index, save)
-    if rejects is not None:
-        _add_rejects_without_picture(job, index, rejects)
+    _add_rejects_without_picture(job, index, rejects())
     tables = [*LABELS, "gradcam", "label_quality", "kept_labels", "student_labels", "label_noise", "detections"]
+    columns = ["stage", "reason", "counted"]
     content = {
         "curves": {
             stage: summary.curve(job.rows(f"{stage}/_curve")) for stage in CURVES if _has_any(job, f"{stage}/_curve")
         },
         "ap": summary.average_precisions(job.rows("metrics")) if job.has("metrics") else [],
-        "rejects": summary.reject_counts(kept),
+        "rejects": summary.reject_counts(row for aside in rejecting for row in job.rows(aside, columns)),
         "notes": summary.column_notes({name: TABLES[name].schema for name in tables if job.has(name)}),
     }
     save("summary.js", script("summary", index.finish() | content))
@@ -120,12 +118,20 @@ def _write(job, save) -> None:
         save(name, page)
 
 
+def _images(job, split: str) -> Iterator[dict]:
+    """The images of a split that are shown: all, or so many as the parameter `images` says, evenly spread."""
+    from itertools import islice
+
+    every = -(-job.count_split(split) // job.params.images) if job.params.images else 1
+    return islice(job.images(split), 0, None, max(1, every))
+
+
 def _has_any(job, aside: str) -> bool:
     """Whether a stage of this run set something aside."""
     return job.has(aside) and bool(job.paths(aside))
 
 
-def _add_labels(job, index, save, rejects) -> None:
+def _add_labels(job, index, save, rejects: Iterator[dict]) -> None:
     """A row for every label of the training images, and for every reject that became none, with what was made on the way."""
     from evaluation.gallery.labels import image_of_labels, rows_of_image
     from models.grounding.maps import activation_maps
@@ -147,13 +153,11 @@ def _add_labels(job, index, save, rejects) -> None:
         "kept_labels": ["image_id", "category", "instance", "confidence", "decided_by"],
     }
     streams = {name: job.rows(name, wanted.get(name)) for name in names if job.has(name)}
-    streams["rejects"] = (
-        iter(()) if rejects is None else (row for part in rejects.to_batches(256) for row in part.to_pylist())
-    )
+    streams["rejects"] = rejects
     current = "round" if job.has("round_masks") else "ovis"
 
     def items() -> Iterator[tuple]:
-        for _, ([image], *tables) in join_by_image(job.images("train"), *streams.values()):
+        for _, ([image], *tables) in join_by_image(_images(job, "train"), *streams.values()):
             rows = dict(zip(streams, tables))
             if rows["rejects"] or any(rows.get(table) for table in LABELS):
                 yield image, rows
@@ -177,14 +181,14 @@ def _add_detections(job, index, save) -> None:
     p = job.params
 
     def found(path) -> Iterator[dict]:
-        rows = read_rows([path], None, 64)
-        return (row for row in rows if row["vocabulary"] == "all" and row["score"] >= p.min_score)
+        rows = read_rows([path], None, 64, where={"vocabulary": ["all"]})
+        return (row for row in rows if row["score"] >= p.min_score)
 
     detectors = job.parts("detections")
     streams = [job.rows("annotations"), job.rows("judged"), *(found(path) for path in job.paths("detections"))]
 
     def items() -> Iterator[tuple]:
-        for _, ([image], truth, judged, *of_detectors) in join_by_image(job.images("val"), *streams):
+        for _, ([image], truth, judged, *of_detectors) in join_by_image(_images(job, "val"), *streams):
             best = [nlargest(p.most_detections, rows, key=lambda row: row["score"]) for rows in of_detectors]
             if any(best):
                 yield image, truth, judged, dict(zip(detectors, best))
@@ -197,16 +201,13 @@ def _add_detections(job, index, save) -> None:
         index.add(content, rows_of_detections(index, truth, judged, detections, small))
 
 
-def _add_rejects_without_picture(job, index, rejects) -> None:
+def _add_rejects_without_picture(job, index, rejects: Iterator[dict]) -> None:
     """A row for every reject of a picture that the run does not have."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     from evaluation.gallery.labels import reject_row
+    from store.join import join_by_image
 
-    known = pa.chunked_array([job.table("images", ["image_id"])["image_id"].combine_chunks()])
-    for part in rejects.filter(pc.invert(pc.is_in(rejects["image_id"], known))).to_batches(256):
-        for reject in part.to_pylist():
+    for _, (of_image, known) in join_by_image(rejects, job.rows("images", ["image_id"])):
+        for reject in of_image if not known else ():
             image = {"id": reject["image_id"], "path": "", "file": "", "captions": []}
             index.add(image, [reject_row(index, reject, REJECTS, [])])
 

@@ -3,6 +3,8 @@
 A picture's text is one of its captions, word by word, or the names of the vocabulary in all of them.
 """
 
+from collections.abc import Callable, Sequence
+
 from pipeline.stage import Input, Stage
 
 STAGE = Stage(
@@ -38,7 +40,7 @@ def run(job) -> None:
     from training.tables import text_vectors
 
     p, network = job.params, job.shared.teacher_network
-    rows, data = (_all_words if p.words == "all" else _names)(job)
+    rows, data, words_of = (_all_words if p.words == "all" else _names)(job)
     if not data:
         raise UserError("no caption names anything: there is nothing to learn from; set pretrain_captions.steps to 0")
     torch.manual_seed(job.seed)
@@ -50,9 +52,10 @@ def run(job) -> None:
     model.to(job.device).train()
     model.set_vocabulary(text_vectors(rows, job.device))
 
-    def load(row: tuple) -> tuple:
-        file, words = row
-        return uint8_tensor(read_image(job.root, *file)), {"words": torch.tensor(words)}
+    def load(item: tuple) -> tuple:
+        [image], texts = item
+        picture = uint8_tensor(read_image(job.root, image["path"], image["sha256"]))
+        return picture, {"words": torch.tensor(words_of(texts))}
 
     loader = StepLoader(Rows(data, load), **job.batching())
     curve = train_detector(model, loader, **job.schedule(), description="learning from captions")
@@ -60,8 +63,9 @@ def run(job) -> None:
     job.save_curve(curve)
 
 
-def _all_words(job) -> tuple[list[dict], list[tuple]]:
-    """The rows of word_embeddings, and (file, indices into them) of every caption of a training picture."""
+def _all_words(job) -> tuple[list[dict], Sequence, Callable]:
+    """The rows of word_embeddings, every caption of a training picture with words, and a function from it to the numbers of
+    its words."""
     from models.xpm.caption_grounding import caption_words
     from structures.errors import UserError
 
@@ -72,22 +76,24 @@ def _all_words(job) -> tuple[list[dict], list[tuple]]:
             "train_teacher or train_student; otherwise set pretrain_captions.words to vocabulary"
         )
     number = {row["word"]: i for i, row in enumerate(rows)}
-    paths = job.picture_files("train")
-    captions = (row for row in job.rows("captions", ["image_id", "text"]) if row["image_id"] in paths)
-    data = [(paths[row["image_id"]], [number[word] for word in caption_words(row["text"])]) for row in captions]
-    return rows, [row for row in data if row[1]]
+
+    def words(captions: list[dict]) -> list[int]:
+        return [number[word] for row in captions for word in caption_words(row["text"])]
+
+    return rows, job.training_set("captions", wanted=words, each=True), words
 
 
-def _names(job) -> tuple[list[dict], list[tuple]]:
-    """The rows of embeddings, and (file, indices into them) of every training picture whose captions name any."""
+def _names(job) -> tuple[list[dict], Sequence, Callable]:
+    """The rows of embeddings, the nouns of every training picture whose captions name any, and a function from them to the
+    numbers of their names."""
     rows = job.table("embeddings").to_pylist()
     number = {row["category"]: i for i, row in enumerate(rows)}
-    paths, data = job.picture_files("train"), []
-    for image, nouns in job.by_image("nouns", columns={"nouns": ["image_id", "category"]}):
-        words = sorted({number[row["category"]] for row in nouns if row["category"] in number})
-        if image["image_id"] in paths and words:
-            data.append((paths[image["image_id"]], words))
-    return rows, data
+
+    def names(nouns: list[dict]) -> list[int]:
+        return sorted({number[row["category"]] for row in nouns if row["category"] in number})
+
+    columns = {"nouns": ["image_id", "category"]}
+    return rows, job.training_set("nouns", wanted=names, columns=columns, looked_at=columns), names
 
 
 if __name__ == "__main__":

@@ -62,22 +62,26 @@ def run(job) -> None:
 def _confidences(job, vocabulary):
     """The confidence of each of _kept's labels, in their order, [n] float64, and whether it is enough and above that of the
     worst, [n] bool: of those that tie all are, or none."""
+    from array import array
+
     import numpy as np
 
     from structures.ranks import mean_rank_shares, rank_shares
 
-    measures = job.params.measures
-    columns: dict[str, list[float]] = {name: [] for name in measures}
-    decided = []
+    p = job.params
+    columns = {name: array("f") for name in p.measures}  # as float32 as the tables have them
+    decided = array("b")
     for row in _kept(job, vocabulary):
         decided.append(bool(row["decided_by"]))
-        for name in measures:
-            columns[name].append(row[name])
-    looked_at, confidences, sure = np.array(decided, bool), np.ones(len(decided)), np.ones(len(decided), bool)
-    measured = [np.array(values, np.float32)[~looked_at] for values in columns.values()]
-    confidences[~looked_at] = mean_rank_shares(measured)
-    of_others = confidences[~looked_at]
-    sure[~looked_at] = (rank_shares(of_others, upper=True) > job.params.worst) & (of_others >= job.params.min_quality)
+        if not decided[-1]:
+            for name, values in columns.items():
+                values.append(row[name])
+    waiting = ~np.frombuffer(decided, bool)
+    confidences, sure = np.ones(len(waiting)), np.ones(len(waiting), bool)
+    of_others = mean_rank_shares([np.frombuffer(values, np.float32) for values in columns.values()])
+    confidences[waiting], sure[waiting] = of_others, of_others >= p.min_quality
+    if p.worst > 0:
+        sure[waiting] &= rank_shares(of_others, upper=True) > p.worst
     return confidences, sure
 
 

@@ -1,6 +1,6 @@
 """Draw contact sheets: what each step made of a dozen training images, what each detector finds in a dozen others."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipeline.conditions import estimates_noise, later_round, uses_ovis_labels
 from pipeline.stage import Input, Stage
@@ -28,22 +28,36 @@ MIN_SCORE, MAX_OVERLAP = 0.5, 0.4  # of the detections that are drawn
 
 
 def run(job) -> None:
-    from evaluation.ground_truth import annotations_by_image_and_category
-
-    images = {row["image_id"]: row for row in job.rows("images")}
-    objects = annotations_by_image_and_category(job.rows("annotations"))
-    truth = {
-        key: [row["segmentation"] for row in rows if row["segmentation"] is not None] for key, rows in objects.items()
-    }
     if job.has("gradcam"):
-        _draw_labels(job, images, truth)
-    _draw_detections(job, images, truth)
+        _draw_labels(job)
+    _draw_detections(job)
     if job.has("label_noise"):
-        _draw_noise(job, images, truth)
+        _draw_noise(job)
 
 
-def _draw_labels(job, images: dict, truth: dict) -> None:
+def _rows_of(job, table: str, images: Collection[str]) -> dict[str, list[dict]]:
+    """{image_id: its rows of a table} of some images."""
+    rows: dict[str, list[dict]] = {image_id: [] for image_id in images}
+    for row in job.rows(table, where={"image_id": images}):
+        rows[row["image_id"]].append(row)
+    return rows
+
+
+def _truth(job, images: Collection[str]) -> dict[tuple[str, str], list[dict]]:
+    """{(image_id, category): true masks} of some images."""
+    truth: dict[tuple[str, str], list[dict]] = {}
+    for image_id, rows in _rows_of(job, "annotations", images).items():
+        for row in rows:
+            outlines = truth.setdefault((image_id, row["category"]), [])
+            if row["segmentation"] is not None:
+                outlines.append(row["segmentation"])
+    return truth
+
+
+def _draw_labels(job) -> None:
     """A sheet of each of some training images: maps, proposals, pseudo-masks of every noun."""
+    from itertools import groupby
+
     import numpy as np
 
     from evaluation import drawing
@@ -51,17 +65,19 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
     from structures.masks import decode
 
     p = job.params
-    texts = {(row["image_id"], row["caption_id"]): row["text"] for row in job.rows("nouns")}
-    pairs: dict[str, list[dict]] = {}
-    for row in job.rows("gradcam"):
-        pairs.setdefault(row["image_id"], []).append(row)
-    chosen = _evenly_spread(sorted(pairs), p.scenes)
-    proposals = {row["image_id"]: row["boxes"] for row in job.rows("wspn_proposals") if row["image_id"] in chosen}
-    boxes = {(r["image_id"], r["category"]): r["box"] for r in job.rows("pseudo_boxes") if r["instance"] == 0}
-    labels = {title: _masks(job.rows(table), set(chosen)) for table, title in LABELS.items() if job.has(table)}
+    mapped = (image_id for image_id, _ in groupby(row["image_id"] for row in job.rows("gradcam", ["image_id"])))
+    chosen = _evenly_spread(mapped, job.count_images("gradcam"), p.scenes)
+    images, pairs, nouns = (_rows_of(job, table, chosen) for table in ("images", "gradcam", "nouns"))
+    proposed, boxed = (_rows_of(job, table, chosen) for table in ("wspn_proposals", "pseudo_boxes"))
+    boxes = {(r["image_id"], r["category"]): r["box"] for rows in boxed.values() for r in rows if r["instance"] == 0}
+    labels = {
+        title: _masks(job.rows(table, where={"image_id": chosen})) for table, title in LABELS.items() if job.has(table)
+    }
+    has_truth, truth = bool(job.count("annotations")), _truth(job, chosen)
     for i, image_id in enumerate(chosen):
-        image = _picture(job, images[image_id])
-        of_image = proposals.get(image_id, np.zeros((0, 4)))
+        [row] = images[image_id]
+        image = _picture(job, row)
+        of_image = proposed[image_id][0]["boxes"] if proposed[image_id] else np.zeros((0, 4))
         rows = []
         for pair in pairs[image_id]:
             key = image_id, pair["category"]
@@ -74,49 +90,56 @@ def _draw_labels(job, images: dict, truth: dict) -> None:
             ]
             for title, masks in labels.items():
                 panels.append((drawing.draw_masks(image, masks.get(key, []), drawing.GREEN), title))
-            if truth:
+            if has_truth:
                 true_masks = [decode(segmentation) for segmentation in truth.get(key, [])]
                 panels.append((drawing.draw_masks(image, true_masks, drawing.RED), "truth"))
             rows.append([drawing.panel(picture, title, p.zoom) for picture, title in panels])
-        caption = texts[image_id, pairs[image_id][0]["caption_id"]]
+        texts = {noun["caption_id"]: noun["text"] for noun in nouns[image_id]}
+        caption = texts[pairs[image_id][0]["caption_id"]]
         _save(job, f"train_{i:02d}", rows, f"{image_id}: {caption}")
 
 
-def _masks(rows: Iterable[dict], images: set[str]) -> dict[tuple[str, str], list]:
-    """The decoded masks of some images, by image and category."""
+def _masks(rows: Iterable[dict]) -> dict[tuple[str, str], list]:
+    """The decoded masks of rows, by image and category."""
     from structures.masks import decode
 
     masks: dict[tuple[str, str], list] = {}
     for row in rows:
-        if row["image_id"] in images:
-            masks.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
+        masks.setdefault((row["image_id"], row["category"]), []).append(decode(row["segmentation"]))
     return masks
 
 
-def _draw_noise(job, images: dict, truth: dict) -> None:
+def _draw_noise(job) -> None:
     """The most and the least reliable labels of the student, with the noise that it sees in them (XPM, Fig. 3)."""
+    from heapq import nlargest, nsmallest
+
     from evaluation import drawing
     from structures.masks import decode
 
     key = ("image_id", "category", "instance", "source")
-    noises = sorted(job.rows("label_noise"), key=lambda row: -row["alpha"])
-    half = min(job.params.scenes // 2 + 1, len(noises) // 2)
-    chosen = noises[:half] + noises[len(noises) - half :]
-    keys = {tuple(row[name] for name in key) for row in chosen}
-    labels = {tuple(row[name] for name in key): row for row in job.rows("student_labels")}
-    labels = {name: labels[name] for name in keys}
+    half = min(job.params.scenes // 2 + 1, job.count("label_noise") // 2)
+
+    def place(item: tuple[int, dict]) -> tuple:
+        return -item[1]["alpha"], item[0]
+
+    least = nlargest(half, enumerate(job.rows("label_noise")), key=place)[::-1]
+    chosen = [row for _, row in [*nsmallest(half, enumerate(job.rows("label_noise")), key=place), *least]]
+    ids = {row["image_id"] for row in chosen}
+    images, truth, has_truth = _rows_of(job, "images", ids), _truth(job, ids), bool(job.count("annotations"))
+    of_images = job.rows("student_labels", where={"image_id": ids})
+    labels = {tuple(row[name] for name in key): row for row in of_images}
     highest = max((float(row["variance"].max()) for row in chosen), default=1.0)
     rows = []
     for row in chosen:
         label = labels[tuple(row[name] for name in key)]
-        image = _picture(job, images[row["image_id"]])
+        image = _picture(job, images[row["image_id"]][0])
         noise = row["variance"].astype("float32").reshape(row["side"], row["side"]) / highest
         title = f"{row['category']} ({row['source']}), alpha {row['alpha']:.2f}"
         panels = [
             (drawing.draw_masks(image, [decode(label["segmentation"])], drawing.GREEN), title),
             (drawing.draw_heatmap_in_box(image, noise, label["box"]), f"noise {row['noise']:.2f}"),
         ]
-        if truth:
+        if has_truth:
             true_masks = [decode(segmentation) for segmentation in truth.get((row["image_id"], row["category"]), [])]
             panels.append((drawing.draw_masks(image, true_masks, drawing.RED), "truth"))
         rows.append([drawing.panel(picture, title, job.params.zoom) for picture, title in panels])
@@ -125,24 +148,25 @@ def _draw_noise(job, images: dict, truth: dict) -> None:
         _save(job, "noise", sides, "left: most reliable labels, right: least reliable")
 
 
-def _draw_detections(job, images: dict, truth: dict) -> None:
+def _draw_detections(job) -> None:
     """One sheet of validation images: the picture, what each detector finds, the truth where it is known."""
     from evaluation import drawing
     from structures.masks import decode
 
+    chosen = _evenly_spread((row["image_id"] for row in job.images("val")), job.count_split("val"), job.params.scenes)
+    images, truth, has_truth = _rows_of(job, "images", chosen), _truth(job, chosen), bool(job.count("annotations"))
     detections: dict[tuple[str, str], list[dict]] = {}
-    for row in job.rows("detections"):
-        if row["vocabulary"] == "all" and row["score"] >= MIN_SCORE:
+    for row in job.rows("detections", where={"image_id": chosen, "vocabulary": ["all"]}):
+        if row["score"] >= MIN_SCORE:
             detections.setdefault((row["detector"], row["image_id"]), []).append(row)
     rows = []
-    val = sorted(image_id for image_id, row in images.items() if row["split"] == "val")
-    for image_id in _evenly_spread(val, job.params.scenes):
-        image = _picture(job, images[image_id])
+    for image_id in chosen:
+        image = _picture(job, images[image_id][0])
         panels = [(image, image_id)]
         for detector in job.parts("detections"):
             clearest = _clearest(detections.get((detector, image_id), []))
             panels.append((drawing.draw_detections(image, clearest), detector))
-        if truth:
+        if has_truth:
             of_image = {category: masks for (owner, category), masks in truth.items() if owner == image_id}
             true_masks = [decode(mask) for masks in of_image.values() for mask in masks]
             title = f"truth: {', '.join(sorted(of_image))}"
@@ -178,9 +202,11 @@ def _clearest(detections: list[dict]) -> list[dict]:
     return clearest
 
 
-def _evenly_spread(ids: list[str], count: int) -> list[str]:
-    """`count` of the ids, evenly spread."""
-    return ids[:: max(1, len(ids) // count)][:count]
+def _evenly_spread(ids: Iterable[str], total: int, count: int) -> list[str]:
+    """`count` of `total` ids in order, evenly spread."""
+    from itertools import islice
+
+    return list(islice(ids, 0, count * max(1, total // count), max(1, total // count)))
 
 
 if __name__ == "__main__":

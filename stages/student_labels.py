@@ -33,6 +33,9 @@ COLUMNS = ["image_id", "category", "instance", "box", "score", "segmentation", "
 
 
 def run(job) -> None:
+    import heapq
+    from operator import itemgetter
+
     from store.join import join_by_image
     from structures.errors import UserError
     from structures.masks import iou
@@ -44,9 +47,9 @@ def run(job) -> None:
 
     def labels():
         """(image_id, [(source, row), …]) of every image that has a label."""
-        ids = sorted({row["image_id"] for table in sources.values() for row in job.rows(table, ["image_id"])})
+        ids = heapq.merge(*(job.rows(table, ["image_id"]) for table in sources.values()), key=itemgetter("image_id"))
         tables = [job.rows(table, COLUMNS) for table in sources.values()]
-        for image_id, (_, *of_image) in join_by_image(({"image_id": image_id} for image_id in ids), *tables):
+        for image_id, (_, *of_image) in join_by_image(ids, *tables):
             yield image_id, [(source, row) for source, rows in zip(sources, of_image) for row in rows]
 
     def weight(agreement: float, source: str) -> float:

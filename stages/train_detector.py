@@ -29,20 +29,15 @@ def run(job) -> None:
     from models.backbones import read_backbone_weights
     from models.detector.mask_rcnn import OpenVocabularyMaskRCNN
     from structures.errors import UserError
-    from structures.rows import group_by_image
     from training.detector import train_detector
-    from training.tables import text_vectors
+    from training.tables import LOOKED_AT, text_vectors
     from training.targets import detection_batches
 
     p = job.params
     rows = job.table("embeddings").to_pylist()
     text = text_vectors(rows, job.device)
-    labels = list(job.rows("kept_labels"))
-    if p.label_weight == "confidence":
-        mean = sum(row["confidence"] for row in labels) / max(1, len(labels))
-        labels = [row | {"loss_weight": row["confidence"] / mean} for row in labels]
-    annotations = group_by_image(labels)
-    if not annotations:
+    data = job.training_set("kept_labels", wanted=bool, looked_at=LOOKED_AT)
+    if not data:
         raise UserError("there is no pseudo-label to learn from; look at the rejects of the stages before")
     torch.manual_seed(job.seed)
     names = ("backbone", "trainable_layers", "positive_fraction", "min_size", "max_size", "similarity", "temperature")
@@ -55,12 +50,19 @@ def run(job) -> None:
         model.set_background(background)
     model.to(job.device).train()
     model.set_vocabulary(text)
-    files = job.picture_files("train")
-    data = [(files[image_id], annotations[image_id]) for image_id in sorted(annotations)]
-    batches = detection_batches(job.root, data, [row["category"] for row in rows], **job.batching())
+    objects = {"objects": _weighted(job)} if p.label_weight == "confidence" else {}
+    categories = [row["category"] for row in rows]
+    batches = detection_batches(job.root, data, categories, **objects, **job.batching())
     curve = train_detector(model, batches, **job.schedule(), description="training the detector")
     job.save_checkpoint(model.state_dict(), {"detector": settings})
     job.save_curve(curve)
+
+
+def _weighted(job):
+    """A function of a picture's labels: a tuple of them, each with its loss's weight: its confidence over the mean of all."""
+    total = sum(row["confidence"] for row in job.rows("kept_labels", ["image_id", "confidence"]))
+    mean = total / max(1, job.count("kept_labels"))
+    return lambda labels: ([row | {"loss_weight": row["confidence"] / mean} for row in labels],)
 
 
 if __name__ == "__main__":

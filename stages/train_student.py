@@ -25,24 +25,19 @@ STAGE = Stage(
 
 def run(job) -> None:
     import torch
+    from torch.utils.data import Subset
 
     from models.detector.mask_rcnn import STUDENT_ONLY
     from models.xpm.self_training import SELF_TRAINED, SelfTrained
     from models.xpm.student import RobustStudent
     from pipeline.checkpoint import read_safetensors
-    from structures.rows import group_by_image
     from structures.tensors import take_over
     from training.detector import train_detector
-    from training.tables import learnable_annotations, text_vectors
+    from training.tables import LOOKED_AT, LearnableImages, learnable_annotations, text_vectors
     from training.targets import detection_batches
 
     p = job.params
-    paths = job.picture_files("train")
-    columns = ["image_id", "category", "source", "box", "weight", "segmentation"]
-    labels = group_by_image(
-        row for row in job.rows("student_labels", columns) if row["weight"] > 0 and row["image_id"] in paths
-    )
-    captioned = {row["category"] for of_image in labels.values() for row in of_image}
+    captioned = _captioned(job)
     # Eq. 3's words: the base categories, and what captions name; no other name of the vocabulary is known to a student
     rows = [
         row for row in job.table("embeddings").to_pylist() if row["group"] == "base" or row["category"] in captioned
@@ -50,11 +45,23 @@ def run(job) -> None:
     rows.sort(key=lambda row: row["group"] != "base")
     names = [row["category"] for row in rows]
     base = [row["category"] for row in rows if row["group"] == "base"]
-    annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(base)))
-    log.info("%d images with base annotations, %d with pseudo-masks", len(annotations), len(labels))
+    images, labelled = LearnableImages(set(base)), 0
+
+    def wanted(annotations: list[dict], labels: list[dict]) -> bool:
+        nonlocal labelled
+        weighs = any(row["weight"] > 0 for row in labels)
+        labelled += weighs
+        return images.learnable_in(annotations) | weighs
+
+    def objects(annotations: list[dict], labels: list[dict]) -> tuple[list[dict], list[dict]]:
+        return learnable_annotations(annotations, images.categories), [row for row in labels if row["weight"] > 0]
+
+    columns = {"student_labels": ["image_id", "category", "source", "box", "weight", "segmentation"]}
+    tables = "annotations", "student_labels"
+    data = job.training_set(*tables, wanted=wanted, columns=columns, looked_at=LOOKED_AT)
+    images.log()
+    log.info("%d images with base annotations, %d with pseudo-masks", images.images, labelled)
     log.info("%d base categories and %d other words of captions compete", len(base), len(names) - len(base))
-    image_ids = sorted(annotations.keys() | labels.keys())
-    data = [(paths[i], annotations.get(i, []), labels.get(i, [])) for i in image_ids]
     tensors, settings = job.checkpoint("train_teacher")
     source = "the checkpoint of train_teacher"
     if "resume" in job.files:
@@ -85,15 +92,15 @@ def run(job) -> None:
             model.start_teaching()
         return model
 
-    def learn(model, data: list, description: str, **changed) -> list[dict]:
-        batches = detection_batches(job.root, data, names, **job.batching())
+    def learn(model, data, description: str, **changed) -> list[dict]:
+        batches = detection_batches(job.root, data, names, objects=objects, **job.batching())
         options = {"lr_factors": {"noise_head": noise_lr_factor}, "description": description}
         return train_detector(model, batches, **job.schedule() | options | changed)
 
     if p.strategy == "robust" and not student["eta"]:
         model = new_student()
         model.eta = 1.0
-        sample = data[:: max(1, len(data) // eta_images)][:eta_images]
+        sample = Subset(data, range(0, len(data), max(1, len(data) // eta_images))[:eta_images])
         learn(model, sample, "looking for eta", steps=eta_steps, scratch=job.scratch / "eta")
         student["eta"] = float(model.least_noise)
         log.info(
@@ -110,6 +117,20 @@ def run(job) -> None:
         log.info("%.1f %% of the %s at the end", 100 * shares[-1], what)
     job.save_checkpoint(model.state_dict(), settings | {"student": student, "names": names})
     job.save_curve(curve)
+
+
+def _captioned(job) -> set[str]:
+    """The categories of the labels that count, of training images."""
+    from store.join import join_by_image
+
+    images = job.rows("images", ["image_id", "split"])
+    labels = job.rows("student_labels", ["image_id", "category", "weight"])
+    return {
+        row["category"]
+        for _, ([image], of_image) in join_by_image(images, labels)
+        for row in of_image
+        if image["split"] == "train" and row["weight"] > 0
+    }
 
 
 def _check_vocabulary(before: list[str], now: list[str], path) -> None:

@@ -33,20 +33,22 @@ def run(job) -> None:
     from models.backbones import read_backbone_weights
     from models.xpm.teacher import Teacher
     from structures.errors import UserError
-    from structures.rows import group_by_image
     from training.detector import train_detector
-    from training.tables import learnable_annotations, text_vectors
+    from training.tables import LOOKED_AT, LearnableImages, learnable_annotations, text_vectors
     from training.targets import detection_batches
 
     p, network = job.params, job.shared.teacher_network
     rows = [row for row in job.table("embeddings").to_pylist() if row["group"] == "base"]
-    categories, paths = [row["category"] for row in rows], job.picture_files("train")
-    annotations = group_by_image(learnable_annotations(job.rows("annotations"), paths, set(categories)))
-    if not annotations:
+    categories = [row["category"] for row in rows]
+    base = set(categories)
+    images = LearnableImages(base)
+    data = job.training_set("annotations", wanted=images.learnable_in, looked_at=LOOKED_AT)
+    images.log()
+    if not data:
         raise UserError(
             "the training images have no annotation of a base category: a teacher has nothing to learn from"
         )
-    if p.supervision == "masks" and all(row["segmentation"] is None for rows in annotations.values() for row in rows):
+    if p.supervision == "masks" and images.boxes == images.learnable:
         raise UserError(
             "the training images' annotations of base categories have boxes alone, from which a teacher learns no masks: set "
             "train_teacher.supervision to boxes, or annotate some pictures with outlines"
@@ -69,8 +71,11 @@ def run(job) -> None:
     model.freeze(p.frozen)
     model.to(job.device).train()
     model.set_vocabulary(text_vectors(rows, job.device))
-    data = [(paths[image_id], annotations[image_id]) for image_id in sorted(annotations)]
-    batches = detection_batches(job.root, data, categories, **job.batching())
+
+    def objects(annotations: list[dict]) -> tuple[list[dict]]:
+        return (learnable_annotations(annotations, base),)
+
+    batches = detection_batches(job.root, data, categories, objects=objects, **job.batching())
     curve = train_detector(model, batches, **job.schedule(), description="training the teacher")
     job.save_checkpoint(model.state_dict(), {"detector": settings, "supervision": p.supervision})
     job.save_curve(curve)

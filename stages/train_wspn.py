@@ -29,20 +29,14 @@ def run(job) -> None:
 
     p = job.params
     base = read_vocabulary(job.paths("categories")[0]).base
-    named: dict[str, set[str]] = {}
-    for row in job.rows("nouns", ["image_id", "category"]):
-        named.setdefault(row["image_id"], set()).add(row["category"])
-    paths = job.picture_files("train")
-    data = [
-        (
-            paths[row["image_id"]],
-            torch.tensor(row["boxes"]),
-            torch.tensor([float(category in named[row["image_id"]]) for category in base]),
-        )
-        for row in job.rows("proposals", ["image_id", "boxes"])
-        if named.get(row["image_id"], set()) & set(base)
-    ]
-
+    known = set(base)
+    data = job.training_set(
+        "proposals",
+        "nouns",
+        wanted=lambda proposals, nouns: bool(proposals) and not known.isdisjoint(row["category"] for row in nouns),
+        columns={"proposals": ["boxes"], "nouns": ["category"]},
+        looked_at={"proposals": ["image_id"], "nouns": ["image_id", "category"]},
+    )
     if not data:
         raise UserError(
             "no training picture with a proposal is said to hold a base category, so there is nothing to learn from: give "
@@ -50,8 +44,11 @@ def run(job) -> None:
         )
 
     def load(row):
-        file, boxes, labels = row
-        return uint8_tensor(read_image(job.root, *file)), boxes, labels
+        [image], [proposals], nouns = row
+        named = {row["category"] for row in nouns}
+        picture = uint8_tensor(read_image(job.root, image["path"], image["sha256"]))
+        labels = torch.tensor([float(category in named) for category in base])
+        return picture, torch.tensor(proposals["boxes"]), labels
 
     torch.manual_seed(job.seed)
     weights = read_backbone_weights(job.files.get("weights"))

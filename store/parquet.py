@@ -3,12 +3,16 @@
 Every page is written with its checksum, which is verified whenever it is read, also hours after the file was checked.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from store.blobs import check_content
@@ -97,7 +101,7 @@ class TableWriter:
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A whole table of one file. Raises UserError where it does not hold what was written."""
-    with _opened(path) as file, _told(path):
+    with open_table(path) as file, told(path):
         return file.read(columns)
 
 
@@ -109,30 +113,68 @@ def read_folder(folder: Path) -> pa.Table:
     return pa.concat_tables([read_table(file) for file in files])
 
 
-def read_rows(paths: Iterable[Path], columns: list[str] | None = None, batch: int = 256) -> Iterator[dict]:
-    """The rows of Parquet files, one after another, as dicts of Python values and (for lists of numbers) arrays. Raises
-    UserError where a file does not hold what was written."""
+def read_rows(
+    paths: Iterable[Path],
+    columns: list[str] | None = None,
+    batch: int = 256,
+    where: dict[str, Collection[str]] | None = None,
+) -> Iterator[dict]:
+    """The rows of Parquet files, one after another, as dicts of Python values and (for lists of numbers) arrays. where:
+    {column, which is read: the texts, one of which it holds} of the rows that are wanted. Raises UserError where a file does not hold what was
+    written."""
+    wanted = {name: pa.array(sorted(values), pa.string()) for name, values in (where or {}).items()}
     for path in paths:
-        with _opened(path) as file:
+        with open_table(path) as file:
             parts = file.iter_batches(batch_size=batch, columns=columns)
             while True:
-                with _told(path):
+                with told(path):
                     part = next(parts, None)
                 if part is None:
                     break
-                cells = {name: _cells(part.column(name)) for name in part.schema.names}
-                for i in range(part.num_rows):
-                    yield {name: values[i] for name, values in cells.items()}
+                for name, values in wanted.items():
+                    part = part.filter(pc.is_in(part.column(name), values))
+                yield from rows_of(part)
 
 
-def _opened(path: Path) -> pq.ParquetFile:
-    with _told(path):
+def chains(paths: Sequence[Path]) -> list[list[int]]:
+    """The numbers of a table's files, each sorted by image_id, in chains that are sorted when read one file after the other:
+    one chain where shards are runs of images, so that one file is open at a time; else one for each file."""
+    ranges = sorted((*span, number) for number, path in enumerate(paths) if (span := _image_range(path)))
+    if all(before[1] < after[0] for before, after in pairwise(ranges)):
+        return [[number for *_, number in ranges]]
+    return [[number] for *_, number in sorted(ranges, key=itemgetter(2))]
+
+
+@lru_cache(maxsize=100_000)
+def _image_range(path: Path) -> tuple[str, str] | None:
+    """The first and the last image_id of a file; None of one without rows."""
+    with open_table(path) as file:
+        if not file.metadata.num_rows:
+            return None
+        with told(path):
+            first, last = (
+                file.read_row_group(group, ["image_id"], use_threads=False).column(0)
+                for group in (0, file.num_row_groups - 1)
+            )
+        return first[0].as_py(), last[-1].as_py()
+
+
+def rows_of(part: pa.RecordBatch) -> Iterator[dict]:
+    """The rows of a batch as dicts of Python values and (for lists of numbers) arrays."""
+    cells = {name: _cells(part.column(name)) for name in part.schema.names}
+    for i in range(part.num_rows):
+        yield {name: values[i] for name, values in cells.items()}
+
+
+def open_table(path: Path) -> pq.ParquetFile:
+    """A file of a table, whose checksums are verified in reading. Raises UserError."""
+    with told(path):
         return pq.ParquetFile(path, page_checksum_verification=True)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Says of which file pyarrow can't read what."""
+def told(path: Path) -> Iterator[None]:
+    """Says of which file pyarrow can't read what. Raises UserError."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

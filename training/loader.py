@@ -1,7 +1,7 @@
 """Training batches in an order that depends on (seed, step) alone, so that a resumed run sees what it would have
 seen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -22,7 +22,7 @@ class _Steps(Sampler):
         self.share = batch_share(batch, accumulate)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order: dict[int, list[int]] = {}
+        order: dict[int, torch.Tensor] = {}
         position = self.start * self.batch
         while True:
             indices = []
@@ -30,8 +30,8 @@ class _Steps(Sampler):
                 epoch, i = divmod(place, self.size)
                 if epoch not in order:
                     generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-                    order = {epoch: torch.randperm(self.size, generator=generator).tolist()}
-                indices.append(order[epoch][i])
+                    order = {epoch: torch.randperm(self.size, generator=generator)}
+                indices.append(int(order[epoch][i]))
             position += self.batch
             for part in range(self.accumulate):
                 first = (part * get_world_size() + get_rank()) * self.share
@@ -79,9 +79,9 @@ class StepLoader:
 
 
 class Rows(Dataset):
-    """A list of rows, each turned into an item by `load` when it is asked for."""
+    """A sequence of rows, each turned into an item by `load` when it is asked for."""
 
-    def __init__(self, rows: list, load: Callable):
+    def __init__(self, rows: Sequence, load: Callable):
         self.rows, self.load = rows, load
 
     def __len__(self) -> int:

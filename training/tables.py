@@ -1,13 +1,18 @@
 """Rows of tables as what a detector learns from: text embeddings of names, and annotations that can be learned."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 log = logging.getLogger("cap2mask")
+LOOKED_AT = {  # columns by which images are chosen, of the tables that a detector learns from
+    "annotations": ["image_id", "category", "bbox", "iscrowd", "segmentation.size"],
+    "kept_labels": ["image_id", "category"],
+    "student_labels": ["image_id", "category", "weight"],
+}
 
 
 def text_vectors(rows: list[dict], device: str) -> Tensor:
@@ -15,33 +20,43 @@ def text_vectors(rows: list[dict], device: str) -> Tensor:
     return torch.tensor(np.array([row["vector"] for row in rows], np.float32)).to(device)
 
 
-def learnable_annotations(
-    rows: Iterable[dict], image_ids: Collection[str], categories: Collection[str]
-) -> Iterator[dict]:
-    """The rows of `annotations` of those categories in those images that a detector can learn from: no crowds, no box
-    with a side below one pixel. Behind the last row the log is told how many there were, in how many images, and how many have
-    a box alone.
+def learnable_annotations(rows: Iterable[dict], categories: Collection[str]) -> list[dict]:
+    """The rows of `annotations` of those categories that a detector can learn from: no crowds, no box with a side below
+    one pixel."""
+    return [row for row in rows if row["category"] in categories and not row["iscrowd"] and min(row["bbox"][2:]) >= 1]
 
-    With COCO's base categories the log's first numbers are the 107,761 training images and 665,387 masks of XPM, 4.1:
-    images that hold an annotation of a base category, crowds counted. Images that hold nothing to learn are left out.
+
+class LearnableImages:
+    """Says of each training image whether a detector can learn from its annotations, and counts.
+
+    With COCO's base categories the first numbers of the log are the 107,761 training images and 665,387 masks of XPM, 4.1:
+    images that hold an annotation of a base category, crowds counted. Images that hold nothing to learn are left out. boxes: of
+    the learnable annotations, how many have a box alone.
     """
-    holding, annotations, learnable_images, learnable, boxes = set(), 0, set(), 0, 0
-    for row in rows:
-        if row["image_id"] not in image_ids or row["category"] not in categories:
-            continue
-        holding.add(row["image_id"])
-        annotations += 1
-        if not row["iscrowd"] and min(row["bbox"][2:]) >= 1:
-            learnable_images.add(row["image_id"])
-            learnable += 1
-            boxes += row["segmentation"] is None
-            yield row
-    log.info(
-        "%d images hold %d annotations of base categories; without crowds and boxes below a pixel, %d images hold %d",
-        len(holding),
-        annotations,
-        len(learnable_images),
-        learnable,
-    )
-    if boxes:
-        log.info("%d of these have a box alone, which teaches boxes and names, and no mask", boxes)
+
+    def __init__(self, categories: Collection[str]):
+        self.categories = categories
+        self.holding = self.annotations = self.images = self.learnable = self.boxes = 0
+
+    def learnable_in(self, rows: list[dict]) -> bool:
+        """Whether any of an image's annotations can be learned."""
+        known = sum(row["category"] in self.categories for row in rows)
+        learnable = learnable_annotations(rows, self.categories)
+        self.holding += known > 0
+        self.annotations += known
+        self.images += bool(learnable)
+        self.learnable += len(learnable)
+        self.boxes += sum(row["segmentation"] is None for row in learnable)
+        return bool(learnable)
+
+    def log(self) -> None:
+        """Tell how many images and annotations there were, and how many of these have a box alone."""
+        log.info(
+            "%d images hold %d annotations of base categories; without crowds and boxes below a pixel, %d images hold %d",
+            self.holding,
+            self.annotations,
+            self.images,
+            self.learnable,
+        )
+        if self.boxes:
+            log.info("%d of these have a box alone, which teaches boxes and names, and no mask", self.boxes)

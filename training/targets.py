@@ -1,6 +1,6 @@
 """Annotated and pseudo-labelled objects of a picture as what a detector learns from: boxes, labels, masks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -56,9 +56,10 @@ def detection_target(
 
 def detection_batches(
     root: Root,
-    data: list[tuple],
+    data: Sequence,
     categories: list[str],
     *,
+    objects: Callable[..., tuple] = lambda *rows: rows,
     batch: int,
     seed: int,
     workers: int,
@@ -67,14 +68,16 @@ def detection_batches(
     """batches(step): pictures and targets as detection_target gives them, half of them mirrored by torch's global
     generator.
 
-    data: of each picture its file (path below root, sha256) and its annotations, and for a student its pseudo-labels;
-    categories: in the order of their labels; the numbers: as for StepLoader.
+    data: of each picture [its row of images] and its rows of other tables, read when they are asked for; objects: makes of
+    the latter its annotations, and for a student its pseudo-labels, too; categories: in the order of their labels; the numbers: as for StepLoader.
     """
     numbers = label_numbers(categories)
 
-    def load(row: tuple) -> tuple[Tensor, dict[str, Tensor]]:
-        file, annotations, *pseudo_labels = row
-        return detection_target(read_image(root, *file), annotations, numbers, *pseudo_labels)
+    def load(item: tuple) -> tuple[Tensor, dict[str, Tensor]]:
+        [image], *rows = item
+        annotations, *pseudo_labels = objects(*rows)
+        picture = read_image(root, image["path"], image["sha256"])
+        return detection_target(picture, annotations, numbers, *pseudo_labels)
 
     loader = StepLoader(Rows(data, load), batch=batch, seed=seed, workers=workers, accumulate=accumulate)
     return lambda step: [mirror_at_random(*item) for item in loader(step)]

@@ -34,13 +34,9 @@ def average_precisions(rows: Iterable[dict]) -> list[list]:
     ]
 
 
-def reject_counts(tables: Iterable[pa.Table]) -> list[list]:
-    """[stage, reason, how many, whether they are held against the stage] of tables of rejects, by stage and reason."""
-    counts: Counter = Counter()
-    for table in tables:
-        grouped = table.group_by(["stage", "reason", "counted"]).aggregate([([], "count_all")]).to_pylist()
-        for row in grouped:
-            counts[row["stage"], row["reason"], row["counted"]] += row["count_all"]
+def reject_counts(rejects: Iterable[dict]) -> list[list]:
+    """[stage, reason, how many, whether they are held against the stage] of rows of rejects, by stage and reason."""
+    counts = Counter((row["stage"], row["reason"], row["counted"]) for row in rejects)
     return [[stage, reason, count, counted] for (stage, reason, counted), count in sorted(counts.items())]
 
 

@@ -1,33 +1,38 @@
 """What was judged, and the hierarchy, on cases worked out by hand."""
 
-from evaluation.judged import judged_categories, of_judged, with_ancestors
+from evaluation.judged import Judges, of_judged, with_ancestors
 
 ANCESTORS = {"car": ("vehicle",), "taxi": ("car", "vehicle")}
 
 
 def judged(category, present):
-    return {"image_id": "1", "category": category, "present": present}
+    return {"category": category, "present": present}
 
 
 def test_present_implies_ancestors_and_absent_implies_descendants():
-    assert judged_categories([judged("car", True)], "1") == {"1": {"car"}}
-    assert judged_categories([judged("car", True)], "1", ANCESTORS) == {"1": {"car", "vehicle"}}
-    assert judged_categories([judged("car", False)], "1", ANCESTORS) == {"1": {"car", "taxi"}}
-    both = judged_categories([judged("car", False), judged("taxi", True)], "1", ANCESTORS)
-    assert both == {"1": {"car", "taxi", "vehicle"}}
+    assert Judges().judged([judged("car", True)]) == {"car"}
+    judges = Judges(ANCESTORS)
+    assert judges.judged([judged("car", True)]) == {"car", "vehicle"}
+    assert judges.judged([judged("car", False)]) == {"car", "taxi"}
+    assert judges.judged([judged("car", False), judged("taxi", True)]) == {"car", "taxi", "vehicle"}
 
 
 def test_an_image_without_a_list_was_judged_for_all():
-    rows = [{"image_id": image_id, "category": category} for image_id in "12" for category in ("car", "cat")]
-    kept = list(of_judged(rows, judged_categories([judged("cat", False)], "12")))
-    assert [(row["image_id"], row["category"]) for row in kept] == [("1", "cat"), ("2", "car"), ("2", "cat")]
-    assert list(of_judged(rows, judged_categories([], "12"))) == rows
+    rows = [{"category": category} for category in ("car", "cat")]
+    assert of_judged(rows, Judges().judged([judged("cat", False)])) == rows[1:]
+    assert of_judged(rows, Judges().judged([])) == rows
 
 
 def test_an_image_that_was_judged_for_nothing_has_nothing_to_be_scored():
-    rows = [{"image_id": image_id, "category": "car"} for image_id in "12"]
-    assert list(of_judged(rows, judged_categories([judged("", False)], "12", ANCESTORS))) == rows[1:]
-    assert judged_categories([judged("car", True)], {"2"}) == {}, "of the images that were asked for alone"
+    assert of_judged([{"category": "car"}], Judges(ANCESTORS).judged([judged("", False)])) == []
+
+
+def test_of_what_is_not_annotated_exhaustively_neither_are_its_ancestors():
+    rows = [judged("taxi", True) | {"exhaustive": False}, judged("cat", True) | {"exhaustive": True}]
+    assert Judges(ANCESTORS).not_exhaustive(rows) == {"taxi", "car", "vehicle"}
+    assert Judges().not_exhaustive(rows) == {"taxi"}
+    named = [{"category": name} for name in ("taxi", "cat")]
+    assert of_judged(named, None, {"taxi"}) == named[1:]
 
 
 def test_an_object_is_one_of_every_ancestor():

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from evaluation.label_quality import (
@@ -13,7 +12,6 @@ from evaluation.label_quality import (
     match_instances,
     pointing_chance,
     pointing_hit,
-    rank_correlation,
     threshold_map,
 )
 from structures.masks import encode
@@ -32,42 +30,6 @@ def test_the_best_of_several_true_masks_counts():
     assert best_iou(encode(mask), [*truths, encode(mask)]) == 1
     assert best_iou(encode(mask), []) == 0
     assert best_iou(encode(np.zeros((40, 40), bool)), truths) == 0
-
-
-def test_rank_correlation_of_distinct_values_is_spearmans_formula():
-    rng = np.random.default_rng(0)
-    for length in (2, 3, 10, 100):
-        a, b = rng.permutation(length), rng.permutation(length)
-        closed_form = 1 - 6 * np.sum((a - b) ** 2) / (length * (length**2 - 1))
-        assert rank_correlation(a, b) == pytest.approx(closed_form)
-        assert rank_correlation(np.exp(a), b**3) == pytest.approx(closed_form)  # ranks alone count
-
-
-def test_rank_correlation_keeps_its_last_digit():
-    """pandas' method "spearman" sums in another order."""
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        a, b = rng.random(40).round(1), rng.random(40)
-        ranks = [pd.Series(values).rank() for values in (a, b)]
-        assert rank_correlation(a, b) == ranks[0].corr(ranks[1])
-
-
-def test_rank_correlation_gives_ties_their_mean_rank():
-    rng = np.random.default_rng(1)
-    a, b = rng.integers(0, 4, 60), rng.integers(0, 4, 60)
-
-    def mean_ranks(values):
-        return [np.mean([1 + np.sum(values < v), np.sum(values <= v)]) for v in values]
-
-    expected = np.corrcoef(mean_ranks(a), mean_ranks(b))[0, 1]
-    assert rank_correlation(a, b) == pytest.approx(expected)
-    shifted = pd.Series(b, index=range(100, 160))  # rows belong together by place, not by label
-    assert rank_correlation(pd.Series(a), shifted) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("a", "b"), [([], []), ([1], [2]), ([1, 2, 3], [5, 5, 5])])
-def test_rank_correlation_is_0_where_there_is_no_order(a, b):
-    assert rank_correlation(a, b) == 0
 
 
 def test_a_map_is_enlarged_by_nearest_neighbour():

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from evaluation.average_precision import METRICS, average_precision
-from evaluation.judged import judged_categories, not_exhaustive_pairs, of_judged
+from evaluation.average_precision import METRICS
+from evaluation.judged import Judges, of_judged
 from sources.lvis import read_part
 from sources.vocabulary import read_vocabulary
+from tests.evaluation.from_lists import average_precision
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "lvis_scores.json").read_text())
 MOST = 300  # detections of an image, best first, of all categories: as stages/detect.py keeps them
@@ -45,9 +46,15 @@ def scores(world, kind, leave_out=(), **given):
     groups = {f"AP{letter}": [name for name, of in frequent.items() if of == letter] for letter in "rcf"}
     assert sorted(groups["APr"]) == sorted(vocabulary.novel)
     assert sorted(groups["APc"] + groups["APf"]) == sorted(vocabulary.base)
-    options = {"not_exhaustive": not_exhaustive_pairs(judged, sizes), "max_detections": MOST} | given
+    judges, of_image = Judges(), {i: [row for row in judged if row["image_id"] == i] for i in sizes}
+    partial = {(i, category) for i, rows in of_image.items() for category in judges.not_exhaustive(rows)}
+    options = {"not_exhaustive": partial, "max_detections": MOST} | given
     if "judged" not in leave_out:
-        detections = list(of_judged(detections, judged_categories(judged, sizes)))
+        detections = [
+            row
+            for i, rows in of_image.items()
+            for row in of_judged([row for row in detections if row["image_id"] == i], judges.judged(rows))
+        ]
     found = average_precision(sizes, annotations, detections, groups | {"all": list(frequent)}, kind, **options)
     return {metric: found["all"][metric] for metric in METRICS} | {name: found[name]["AP"] for name in groups}
 

@@ -8,9 +8,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from evaluation.average_precision import METRICS, average_precision
-from evaluation.protocols import protocol_scores
+from evaluation.average_precision import METRICS
 from structures.masks import decode, encode
+from tests.evaluation.from_lists import average_precision, protocol_scores
 
 SIDE = 320  # of a picture: room for small, medium and large objects
 

@@ -25,7 +25,11 @@ def test_recall_is_a_share_of_objects_by_group_and_by_category():
         "b": np.array([[0, 0, 10, 4.9], [102, 0, 112, 10]], np.float32),  # less than half the cat; IoU 8 / 12
     }
     groups = {"car": "base", "cat": "novel", "traffic light": "novel"}
-    rows = list(proposal_recall(iter(annotations), boxes, groups.__getitem__))
+    images = [
+        ([row for row in annotations if row["image_id"] == image_id], boxes.get(image_id, np.zeros((0, 4), np.float32)))
+        for image_id in dict.fromkeys(row["image_id"] for row in annotations)
+    ]
+    rows = list(proposal_recall(images, groups.__getitem__))
     values = {(row["protocol"], row["group"], row["metric"]): row["value"] for row in rows}
     assert len(values) == len(rows)
     assert {key[:2]: value for key, value in values.items() if key[2] == "recall50"} == pytest.approx(
@@ -44,4 +48,4 @@ def test_recall_is_a_share_of_objects_by_group_and_by_category():
 
 
 def test_nothing_is_said_of_what_has_no_object():
-    assert not list(proposal_recall([thing("a", "car", 0, crowd=True)], {}, lambda category: "base"))
+    assert not list(proposal_recall([([thing("a", "car", 0, crowd=True)], np.zeros((0, 4)))], lambda category: "base"))

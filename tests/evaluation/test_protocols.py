@@ -5,8 +5,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from evaluation.protocols import protocol_scores
 from structures.masks import encode
+from tests.evaluation.from_lists import protocol_scores
 
 IMAGES = {"1": (40, 40), "2": (40, 40), "3": (40, 40)}
 

@@ -209,3 +209,13 @@ def test_masks_and_boxes_are_brought_to_the_small_picture():
 def test_a_script_refuses_what_json_does_not_know():
     with pytest.raises(ValueError):
         script("summary", {"value": float("nan")})
+
+
+def test_a_sample_of_the_images_is_shown_where_asked(tmp_path):
+    """Evenly spread: every second of eight training images, and all of four validation images."""
+    files = made_gallery(tmp_path, made_tables(12), gallery={"images": 4})
+    summary = content(files["summary.js"])
+    pictures = [path for path in files if path.startswith("pictures/")]
+    assert len(pictures) == 8 and summary["images"] == 8 + 1, "and one that the run does not have"
+    index = content(files["index/00000.js"])
+    assert [image_id for image_id, _ in index["images"]][:4] == ["000", "003", "006", "009"]

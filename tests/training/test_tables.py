@@ -1,8 +1,10 @@
 """Which images and annotations a detector learns from, and what is said of them."""
 
 import logging
+from itertools import groupby
+from operator import itemgetter
 
-from training.tables import learnable_annotations
+from training.tables import LearnableImages, learnable_annotations
 
 BASE, SLIVER = {"car", "dog"}, [3.0, 3.0, 0.5, 30.0]
 
@@ -23,12 +25,15 @@ def test_an_image_counts_that_holds_a_base_annotation_and_teaches_if_it_is_an_ob
         row("crowd and base", "dog"),
         row("sliver", "dog", SLIVER),
         row("unknown", "tree"),
-        row("validation", "car"),
     ]
-    images = {row["image_id"] for row in annotations} - {"validation"} | {"nothing"}
+    images = LearnableImages(BASE)
     with caplog.at_level(logging.INFO, logger="cap2mask"):
-        learnable = list(learnable_annotations(iter(annotations), images, BASE))
-    assert learnable == [annotations[0], annotations[1], annotations[6]]
+        chosen = [
+            image_id for image_id, rows in groupby(annotations, itemgetter("image_id")) if images.learnable_in([*rows])
+        ]
+        images.log()
+    assert chosen == ["base and novel", "crowd and base"]
+    assert learnable_annotations(annotations, BASE) == [annotations[0], annotations[1], annotations[6]]
     assert caplog.messages == [
         "4 images hold 6 annotations of base categories; without crowds and boxes below a pixel, 2 images hold 3"
     ]
@@ -36,6 +41,9 @@ def test_an_image_counts_that_holds_a_base_annotation_and_teaches_if_it_is_an_ob
 
 def test_boxes_without_an_outline_are_learned_from_and_counted(caplog):
     annotations = [row("a", "car"), row("a", "dog", segmentation=None), row("b", "dog", crowd=True, segmentation=None)]
+    images = LearnableImages(BASE)
     with caplog.at_level(logging.INFO, logger="cap2mask"):
-        assert list(learnable_annotations(annotations, {"a", "b"}, BASE)) == annotations[:2]
+        assert images.learnable_in(annotations[:2]) and not images.learnable_in(annotations[2:])
+        images.log()
+    assert learnable_annotations(annotations, BASE) == annotations[:2]
     assert caplog.messages[1] == "1 of these have a box alone, which teaches boxes and names, and no mask"

@@ -88,7 +88,8 @@ def test_batches_hold_the_pictures_with_and_without_pseudo_labels(tmp_path, pseu
     files = [tmp_path / f"{i}.png" for i in range(4)]
     for i, file in enumerate(files):
         cv2.imwrite(str(file), np.full((HEIGHT, WIDTH, 3), 40 * i, np.uint8))
-    data = [((file.name, file_digest(file)), [DOG], *([[KITE]] if pseudo else [])) for file in files]
+    images = [{"path": file.name, "sha256": file_digest(file)} for file in files]
+    data = [([image], [DOG], *([[KITE]] if pseudo else [])) for image in images]
     batches = detection_batches(tmp_path, data, CATEGORIES, batch=4, seed=1, workers=0, accumulate=2)
     parts = [batches(0), batches(0)]
     assert [len(part) for part in parts] == [2, 2]
