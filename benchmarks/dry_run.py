@@ -109,7 +109,7 @@ class Place:
         for name in ("scores.csv", "labels.csv", "costs.csv", "costs.js"):
             (overview / name).touch()
         for place in ("ours", "empty"):
-            self.snakemake(place, "--touch", "--no-hooks")
+            self.snakemake(place, "--touch", "--forceall", "--no-hooks")
 
     def forget_half(self) -> None:
         """Let the later half of the work be left."""

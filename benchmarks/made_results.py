@@ -14,7 +14,9 @@ from store.manifest import Manifest, Output, Run, action_key, memo_path
 from structures.progress import progress
 
 
-@patch("os.fsync", lambda descriptor: None)  # no power cut that these must last through: a disk takes ten milliseconds each
+@patch(
+    "os.fsync", lambda descriptor: None
+)  # no power cut that these must last through: a disk takes ten milliseconds each
 def make_results(data: Path, manifests: Iterable[Path], shards: int) -> int:
     """Make the manifests of jobs, <data>/runs/<run>/manifests/<stage>/<shard>.json, with their memos, and the blobs and links
     that they list; how many blobs. A job that runs once writes a file for each of the shards where its table is split so."""

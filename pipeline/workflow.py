@@ -176,8 +176,7 @@ class Workflow:
             states = {p.value: file_state(p.value) for p in named}
             return json.dumps(states | self._picture_folders(stage, config), sort_keys=True)
 
-        part = {"shard": lambda wildcards: f"--shard {wildcards.shard}"}
-        part |= {"detector": lambda wildcards: f"--detector {wildcards.detector}"}
+        part = {"shard": "--shard {shard}", "detector": "--detector {detector}"}
         return {
             "stage": stage,
             "part": part.get(declaration.per, ""),

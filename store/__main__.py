@@ -2,28 +2,19 @@
 
 import argparse
 import json
-import os
-import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from schemas.tables import TABLES
 from store import locks
-from store.blobs import KEPT, Blobs
-from store.check import (
-    blob_files,
-    check_results,
-    find_broken,
-    is_at_work,
-    read_memos,
-    remove,
-    runs_in,
-    scratch_folders,
-)
+from store.blobs import Blobs
+from store.check import blob_files, check_results, find_broken, read_memos, remove, runs_in, show_progress
 from store.diff import compare_tables
-from store.manifest import Damaged, Manifest, action_path, memo_path, read_sealed
+from store.garbage import collect_garbage
+from store.manifest import Manifest
 from structures.errors import UserError
 
 MOVED = ("scores", "tables")  # what is measured is no business of the store
@@ -33,18 +24,30 @@ def list_runs(args) -> None:
     """Every run's stages: shards, rows and bytes."""
     for run in runs_in(args.data):
         print(run.name)
-        stages: dict[str, list[Manifest]] = {}
-        for manifest in run.manifests():
-            stages.setdefault(manifest.stage, []).append(manifest)
-        for stage, manifests in stages.items():
-            size = sum(output.bytes for manifest in manifests for output in manifest.outputs)
-            rows_out: dict[str, int] = {}
-            for manifest in manifests:
-                for name, rows in manifest.counts["rows_out"].items():
-                    rows_out[name] = rows_out.get(name, 0) + rows
-            rejected = sum(sum(manifest.counts["rejects"].values()) for manifest in manifests)
-            tables = ", ".join(f"{name} {rows:,}" for name, rows in rows_out.items()) or "no table"
-            print(f"  {stage:18} {len(manifests):3} shards  {size:14,} bytes  {tables}; rejects {rejected:,}")
+        stages: dict[str, _Sizes] = {}
+        for file in show_progress(run.manifest_files(), f"reading {run.name}", "manifest"):
+            manifest = run.read_manifest(file.parent.name, file.stem)
+            if manifest is not None:
+                stages.setdefault(manifest.stage, _Sizes()).add(manifest)
+        for stage, sizes in stages.items():
+            tables = ", ".join(f"{name} {rows:,}" for name, rows in sizes.rows.items()) or "no table"
+            print(
+                f"  {stage:18} {sizes.shards:3} shards  {sizes.bytes:14,} bytes  {tables}; rejects {sizes.rejected:,}"
+            )
+
+
+class _Sizes:
+    """What the shards of a stage hold together."""
+
+    def __init__(self):
+        self.shards, self.bytes, self.rejected = 0, 0, 0
+        self.rows: Counter[str] = Counter()  # by table
+
+    def add(self, manifest: Manifest) -> None:
+        self.shards += 1
+        self.bytes += sum(output.bytes for output in manifest.outputs)
+        self.rejected += sum(manifest.counts["rejects"].values())
+        self.rows.update(manifest.counts["rows_out"])
 
 
 def show_stage(args) -> None:
@@ -68,12 +71,14 @@ def verify(args) -> None:
     and what was made of it, and puts links right; snakemake then makes it again."""
     files = blob_files(args.data)
     broken = find_broken(files)
-    with _alone(args.data, needed=args.repair):
-        found = check_results(args.data, runs_in(args.data))
-        found.broken = find_broken(broken)  # what was broken then may have been made again meanwhile
-        for line in found.lines():
-            print(line)
-        gone = remove(args.data, found) if args.repair else []
+    found, gone = check_results(args.data, runs_in(args.data)), []
+    if broken or found.lines():  # again, while nobody is about to change it
+        with _alone(args.data, needed=args.repair):
+            found = check_results(args.data, runs_in(args.data))
+            found.broken = find_broken(broken)
+            gone = remove(args.data, found) if args.repair else []
+    for line in found.lines():
+        print(line)
     for manifest in gone:
         print(f"to be made again: {manifest.parent.parent.parent.name} {manifest.parent.name} {manifest.stem}")
     faults = len(found.lines())
@@ -87,65 +92,15 @@ def verify(args) -> None:
     print(f"{len(files)} blobs checked, {faults} broken or missing")
 
 
-def collect_garbage(args) -> None:
+def gc(args) -> None:
     """Remove blobs and memos that no run uses, and what killed stages left behind. --keep-memo spares the memos;
     checkpoints from which a killed training goes on are spared unless --checkpoints says otherwise. What runs meanwhile
     is left alone."""
-    with _alone(args.data) if not args.dry_run else nullcontext():
-        at_work = [scratch for scratch in scratch_folders(args.data) if is_at_work(scratch)]
-        freed = _sweep_blobs(args, at_work) + _sweep_scratch(args, at_work)
+    alone = nullcontext() if args.dry_run else _alone(args.data)
+    freed = collect_garbage(
+        args.data, alone, keep_memo=args.keep_memo, checkpoints=args.checkpoints, dry_run=args.dry_run
+    )
     print(f"{freed:,} bytes {'would be ' if args.dry_run else ''}freed")
-
-
-def _sweep_blobs(args, at_work: list[Path]) -> int:
-    """Remove the blobs that neither a run nor an action under way uses, and the memos that list one; their bytes."""
-    used = {output.digest for run in runs_in(args.data) for manifest in run.manifests() for output in manifest.outputs}
-    for scratch in at_work:
-        used |= _used_by(scratch)
-    memos = read_memos(args.data)
-    if args.keep_memo:
-        used |= {output.digest for manifest in memos.values() for output in manifest.outputs}
-    unused = [file for file in blob_files(args.data) if file.stem not in used]
-    freed = sum(file.stat().st_size for file in unused)
-    if not args.dry_run:
-        for memo, manifest in memos.items():  # first, so that none outlives what it lists
-            if any(output.digest not in used for output in manifest.outputs):
-                memo.unlink()
-        for file in unused:
-            file.unlink()
-    return freed
-
-
-def _used_by(scratch: Path) -> set[str]:
-    """The digests that an action under way reads, and those that it has made so far."""
-    try:
-        inputs = read_sealed(action_path(scratch)).input_digests
-    except (Damaged, FileNotFoundError):
-        inputs = set()
-    kept = scratch / "drafts" / KEPT
-    return inputs | set(kept.read_text(encoding="utf-8").split() if kept.exists() else ())
-
-
-def _sweep_scratch(args, at_work: list[Path]) -> int:
-    """Remove what killed stages left: drafts, rows that were being sorted, and, if asked, checkpoints; their bytes."""
-    left = [file for file in (args.data / "store" / "drafts", *_half_written(args.data)) if os.path.lexists(file)]
-    for scratch in scratch_folders(args.data):
-        if scratch in at_work:
-            continue
-        resumable = any(scratch.rglob("checkpoint*")) and not memo_path(args.data, scratch.name).exists()
-        left.append(scratch / "drafts" if resumable and not args.checkpoints else scratch)
-    freed = 0
-    for path in left:
-        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-        freed += sum(file.lstat().st_size for file in files)
-        if not args.dry_run:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-    return freed
-
-
-def _half_written(data: Path) -> list[Path]:
-    """Manifests, memos and links that were killed under a name for drafts."""
-    return [*(data / "actions").glob("*.draft"), *(data / "runs").rglob("*.draft")]
 
 
 @contextmanager
@@ -209,7 +164,7 @@ def main() -> None:
     command("ls", list_runs)
     command("show", show_stage).add_argument("stage")
     command("verify", verify).add_argument("--repair", action="store_true")
-    cleaning = command("gc", collect_garbage)
+    cleaning = command("gc", gc)
     cleaning.add_argument("--dry-run", action="store_true")
     cleaning.add_argument("--keep-memo", action="store_true")
     cleaning.add_argument("--checkpoints", action="store_true")

@@ -84,6 +84,7 @@ class Blobs:
         self.lock = data / "locks" / "store"
         self._drafts = (scratch or self.root) / "drafts"
         self._kept = scratch and self._drafts / KEPT
+        self._ways: dict[Path, str] = {}  # from folders of links to the data folder
 
     def path(self, digest: str, suffix: str) -> Path:
         """Where a blob lies; suffix with its dot."""
@@ -165,5 +166,8 @@ class Blobs:
 
     def target(self, digest: str, link: Path) -> str:
         """What the link of a blob says. Folders on the way to it may be links themselves, to another disk."""
+        folder = link.parent
+        if folder not in self._ways:
+            self._ways[folder] = os.path.relpath(self.root.parent.resolve(), folder.resolve())
         path = self.path(digest, link.suffix).relative_to(self.root.parent)
-        return os.path.relpath(self.root.parent.resolve() / path, link.parent.resolve())
+        return f"{self._ways[folder]}/{path}"

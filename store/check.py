@@ -18,6 +18,8 @@ from structures.errors import UserError
 from structures.files import sync_folder
 from structures.progress import progress
 
+SECONDS_OF_WORK = 5000  # so many manifests or blobs are: from here on a progress bar is shown
+
 
 @dataclass
 class Findings:
@@ -107,22 +109,22 @@ def check_results(data: Path, runs: Iterable[Run], *, memos: bool = True, unseal
     unsealed: whether manifests of earlier versions count as damaged.
     """
     found, blobs = Findings(), Blobs(data)
-    for run in runs:
-        for file in run.manifest_files():
-            try:
-                manifest = read_sealed(file, stage=file.parent.name, shard=file.stem)
-            except FileNotFoundError:
-                continue  # it is just being made again
-            except Unsealed as error:
-                if unsealed:
-                    found.damaged[file] = str(error)
-                continue
-            except Damaged as error:
+    files = [(run, file) for run in runs for file in run.manifest_files()]
+    for run, file in show_progress(files, "checking results", "manifest"):
+        try:
+            manifest = read_sealed(file, stage=file.parent.name, shard=file.stem)
+        except FileNotFoundError:
+            continue  # it is just being made again
+        except Unsealed as error:
+            if unsealed:
                 found.damaged[file] = str(error)
-                continue
-            for output in manifest.outputs:
-                _check_output(found, blobs, run, output)
-    for file in memo_files(data) if memos else ():
+            continue
+        except Damaged as error:
+            found.damaged[file] = str(error)
+            continue
+        for output in manifest.outputs:
+            _check_output(found, blobs, run, output)
+    for file in show_progress(memo_files(data), "checking the memo", "result") if memos else ():
         try:
             read_sealed(file, key=file.stem)
         except FileNotFoundError:
@@ -133,22 +135,31 @@ def check_results(data: Path, runs: Iterable[Run], *, memos: bool = True, unseal
 
 
 def _check_output(found: Findings, blobs: Blobs, run: Run, output: Output) -> None:
-    link = run.root / output.path
     if not blobs.has(output.digest, output.suffix, output.bytes):
         found.missing[output.digest] = f"{run.name}/{output.path}"
-    elif not link.is_symlink():
+        return
+    link = run.root / output.path
+    try:
+        leads_there = str(link.readlink()) == blobs.target(output.digest, link)
+    except OSError:  # there is none, or something that is no link
         if link.exists():
             found.in_the_way.append(link)
-        else:
-            found.links[link] = output.digest
-    elif str(link.readlink()) != blobs.target(output.digest, link):
+            return
+        leads_there = False
+    if not leads_there:
         found.links[link] = output.digest
+
+
+def show_progress(files: list, description: str, unit: str) -> Iterable:
+    """The files, with a progress bar where they take seconds."""
+    return progress(files, description=description, unit=unit, total=len(files), quiet=len(files) < SECONDS_OF_WORK)
 
 
 def put_right(data: Path, links: dict[Path, str]) -> None:
     """Make links of runs lead to their results."""
+    blobs = Blobs(data)
     for link, digest in links.items():
-        Blobs(data).link(digest, link)
+        blobs.link(digest, link)
 
 
 def remove(data: Path, found: Findings) -> list[Path]:

@@ -76,12 +76,14 @@ def imported_files(module: str, outside: tuple[str, ...] = ()) -> list[Path]:
     What is imported by a name from the configuration is not among them; fingerprint takes such modules as well.
     """
     files: set[Path] = set()
-    waiting = [module]
+    known, waiting = {module}, [module]
     while waiting:
         for file in _module_files(waiting.pop()):
             if file not in files and file.relative_to(ROOT).parts[0] not in outside:
                 files.add(file)
-                waiting += [name for name in _parsed(file)[1] if name.split(".")[0] in ROOMS]
+                names = {name for name in _parsed(file)[1] if name.split(".")[0] in ROOMS} - known
+                known |= names
+                waiting += names
     return sorted(files)
 
 
