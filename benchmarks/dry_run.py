@@ -118,7 +118,7 @@ class Place:
         for name in ("scores.csv", "labels.csv", "costs.csv", "costs.js"):
             (overview / name).touch()
         for place in ("ours", "empty"):
-            self.snakemake(place, "--forceall", recording=True)
+            self.snakemake(place, "all", "--forceall", recording=True)
 
     def forget_half(self) -> None:
         """Let the later half of the work be left."""
