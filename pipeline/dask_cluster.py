@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from store.fingerprint import fingerprint
@@ -47,7 +48,8 @@ def _check_answer(address: str) -> None:
             return await asyncio.wait_for(scheduler.identity(), ANSWERS)
 
     try:
-        told = asyncio.run(identity())
+        with ThreadPoolExecutor(1) as thread:  # whoever calls may have a loop of its own
+            told = thread.submit(lambda: asyncio.run(identity())).result()
     except Exception as error:  # of what else answers there any first bytes are taken for a length: MemoryError
         fault = str(error) or f"nothing in {ANSWERS} seconds"
     else:
