@@ -63,8 +63,7 @@ def run(job) -> None:
 
 def _detected(job, path, competing: str, truth, judged, ancestors, judges, description: str) -> Iterator[tuple]:
     """((height, width), annotations, detections of what was judged, categories that are not annotated exhaustively) of every
-    validation image. path: of the detections, of
-    which those count for which the names `competing` competed."""
+    validation image. path: of the detections, of which those count for which the names `competing` competed."""
     from evaluation.judged import of_judged, with_ancestors
     from store.join import join_by_image
     from store.parquet import read_rows

@@ -20,6 +20,8 @@ def join_by_image(rows: Iterable[dict], *others: Iterable[dict]) -> Iterator[tup
             raise ValueError(f"rows of image {image_id} come after those of {last}")
         last = image_id
         yield image_id, (list(image_rows), *(stream.take(image_id) for stream in streams))
+    for stream in streams:
+        stream.take_last()
 
 
 class _Stream:
@@ -39,6 +41,11 @@ class _Stream:
         if image_id < self._last:
             raise ValueError(f"rows of image {image_id} come after those of {self._last}")
         self._next, self._last = (image_id, list(rows)), image_id
+
+    def take_last(self) -> None:
+        """See whether what comes next is in order, too: nobody asks for it."""
+        if self._next:
+            self._advance()
 
     def take(self, image_id: str) -> list[dict]:
         while self._next and self._next[0] < image_id:

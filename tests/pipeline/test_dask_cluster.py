@@ -1,5 +1,6 @@
 """A Dask cluster of processes of its own: a worker that is killed changes nothing; what can't work is refused in a line."""
 
+import asyncio
 import os
 import re
 import signal
@@ -136,3 +137,11 @@ def test_a_scheduler_that_ends_is_told(job, cluster):
     cluster.kill("scheduler")
     with pytest.raises(UserError, match=f"the Dask scheduler at {address} ended"):
         list(under_way)
+
+
+def test_a_caller_with_an_event_loop_of_its_own_is_answered():
+    async def asks() -> None:
+        dask_cluster._check_answer("tcp://127.0.0.1:1")
+
+    with pytest.raises(UserError, match=r"no Dask scheduler answers.*1 \((?!asyncio)"):
+        asyncio.run(asks())

@@ -4,6 +4,7 @@ Detections are written into the run as if `detect` had found them, so that every
 """
 
 import json
+from operator import itemgetter
 
 import pandas as pd
 import pytest
@@ -89,7 +90,7 @@ def project(tmp_path_factory):
 
 def scores(project, kind: str) -> dict:
     """AP50 of boxes or masks, as `evaluate` writes it."""
-    put(project, "detections", DETECTIONS, part="train_detector")
+    put(project, "detections", sorted(DETECTIONS, key=itemgetter("image_id")), part="train_detector")
     put(project, "label_metrics", [{"protocol": "p", "kind": "k", "group": "all", "metric": "iou", "value": 0.5}])
     put(project, "kept_labels", [])
     project.stage("evaluate")

@@ -4,6 +4,7 @@ Detections are written into the run as if `detect` had found them, so that every
 """
 
 import json
+from operator import itemgetter
 
 import cv2
 import numpy as np
@@ -144,7 +145,7 @@ DETECTIONS = [
 
 def scores(project, *args):
     """AP50 of masks, as `evaluate` writes it."""
-    put(project, "detections", DETECTIONS, part="train_detector")
+    put(project, "detections", sorted(DETECTIONS, key=itemgetter("image_id")), part="train_detector")
     label_metric = {"protocol": "pseudo_labels", "kind": "mask", "group": "all", "metric": "iou", "value": 0.5}
     put(project, "label_metrics", [label_metric])
     put(project, "kept_labels", [])
@@ -184,7 +185,7 @@ def test_by_the_hierarchy_a_cat_is_an_animal_and_no_animal_no_cat(project):
 
 
 def test_a_hierarchy_without_its_classes_is_one_line(project):
-    put(project, "detections", DETECTIONS, part="train_detector")
+    put(project, "detections", sorted(DETECTIONS, key=itemgetter("image_id")), part="train_detector")
     put(project, "label_metrics")
     output = project.stage("evaluate", "--hierarchy", "hierarchy.json", check=False)
     assert "evaluate.classes is not" in output and "Traceback" not in output

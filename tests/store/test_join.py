@@ -21,3 +21,5 @@ def test_rows_out_of_order_are_refused():
         list(join_by_image(_rows("b", "a")))
     with pytest.raises(ValueError, match="image a come after those of b"):
         list(join_by_image(_rows("b", "c"), _rows("b", "a")))
+    with pytest.raises(ValueError, match="image a come after those of b"):
+        list(join_by_image(_rows("a", "b"), _rows("a", "b", "a")))
