@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import closing
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from pipeline.parameters import file_parameters, file_path
 from pipeline.registry import stages
 from sources.toy import scenes as toy
 from structures.errors import UserError
+from tests.bucket import Bucket
 from tests.conftest import MINIATURE, Project
 from tests.sources.tar_files import jpeg
 
@@ -86,6 +88,24 @@ def test_masks_of_one_source_and_captions_of_another_become_labels(tmp_path, dra
     assert "nothing new, linked what is known" in project.stage("ingest"), (
         "where a source lies is no part of the result"
     )
+
+
+def test_one_source_may_be_in_a_bucket_and_the_other_on_disk(tmp_path, drawn, monkeypatch):
+    masks, captions = ({"name": name, "root": str(drawn / name)} for name in ("masks", "captions"))
+    on_disk = project_of(tmp_path / "disk", masks | MASKS, captions | CAPTIONS)
+    mixed = project_of(tmp_path / "mixed", masks | MASKS, captions | CAPTIONS | {"root": "s3://pictures/sets/captions"})
+    with closing(Bucket()) as bucket:
+        bucket.upload(drawn / "captions", "sets/captions")
+        for name, value in bucket.environment.items():
+            monkeypatch.setenv(name, value)
+        mixed.snakemake("--until", "nouns", "selective_search")
+        fetched = {request.path for request in bucket.read("jpg")}
+    for stage in ("ingest", "categories", "nouns", "selective_search"):
+        on_disk.stage(stage)
+    assert len(fetched) == 4, "those of the other source are read on disk"
+    for name in ("images", "captions", "annotations", "nouns", "proposals"):
+        files = [sorted((project.run / name).glob("*.parquet")) for project in (on_disk, mixed)]
+        assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]] != [], name
 
 
 def test_one_source_is_the_same_as_root_and_ingest(tmp_path, drawn):
