@@ -1,4 +1,4 @@
-"""Read a data set into the tables images, captions, annotations, labels, judged and category_counts, split by image.
+"""Read a data set into the tables images, captions, annotations, labels, judged, source_categories and category_counts, split by image.
 
 A data set has the parts train and val, and captioned: pictures with captions alone that join the training images; or it is of
 several sources, each with such parts. Then ids, and paths of pictures, begin with the source's name.
@@ -8,7 +8,7 @@ from pipeline.stage import Stage
 
 STAGE = Stage(
     name="ingest",
-    writes=("images", "captions", "annotations", "labels", "judged", "category_counts"),
+    writes=("images", "captions", "annotations", "labels", "judged", "source_categories", "category_counts"),
     shares=("sources",),
     per="scatter",
     threads=16,
@@ -35,6 +35,15 @@ def run(job) -> None:
     with job.writer("category_counts") as writer:
         for category, objects in sorted(counts.items()):
             writer.add(category=category, objects=objects)
+    with job.writer("source_categories") as writer:
+        for source, category in sorted(_annotated_categories(parts)):
+            writer.add(source=source, category=category)
+
+
+def _annotated_categories(parts: list) -> set[tuple[str, str]]:
+    """(source, category) of all that several sources look for in every picture: no one of them looks for what others do."""
+    exhaustive = [part for part in parts if part.prefix and part.exhaustive]
+    return {(part.prefix.removesuffix("/"), name) for part in exhaustive for name in part.rows.categories}
 
 
 def _list(job, pictures):

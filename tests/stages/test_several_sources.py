@@ -108,12 +108,35 @@ def test_one_source_may_be_in_a_bucket_and_the_other_on_disk(tmp_path, drawn, mo
         assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]] != [], name
 
 
+def test_a_picture_of_one_source_is_not_judged_for_what_only_another_one_annotates(tmp_path, drawn):
+    """A pillow that a detector finds in a picture of COCO's is no error, though another source has pillows."""
+    annotations = tmp_path / "other" / "annotations"
+    annotations.mkdir(parents=True)
+    content = json.loads((drawn / "masks" / "annotations" / "instances_val.json").read_text())
+    [image] = content["images"] = content["images"][:1]
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] == image["id"]]
+    (tmp_path / "other" / "val").mkdir()
+    picture = (drawn / "masks" / "val" / image["file_name"]).read_bytes() + b" "  # else it were the same
+    (tmp_path / "other" / "val" / image["file_name"]).write_bytes(picture)
+    own = {row["name"] for row in content["categories"]}
+    content["categories"] = [row | {"name": f"other {row['name']}"} for row in content["categories"]]
+    (annotations / "instances_val.json").write_text(json.dumps(content))
+    masks, other = {"name": "masks", "root": str(drawn / "masks")}, {"name": "other", "root": str(tmp_path / "other")}
+    project = project_of(tmp_path, other | {"val": MASKS["val"]}, masks | MASKS)
+    project.stage("ingest")
+    assert table(project, "judged").empty and len(table(project, "images")) == 6 + 3 + 1, (
+        "each picture was looked through for all that its source names"
+    )
+    named = table(project, "source_categories").groupby("source").category.agg(set)
+    assert dict(named) == {"masks": own, "other": {f"other {name}" for name in own}}
+
+
 def test_one_source_is_the_same_as_root_and_ingest(tmp_path, drawn):
     one = project_of(tmp_path / "one", {"name": "masks", "root": str(drawn / "masks")} | MASKS)
     plain = project_of(tmp_path / "plain", sources=[], root=str(drawn / "masks"), ingest=MASKS)
     for project in (one, plain):
         project.stage("ingest")
-    for name in ("images", "captions", "annotations", "labels", "judged", "category_counts"):
+    for name in ("images", "captions", "annotations", "labels", "judged", "source_categories", "category_counts"):
         files = [sorted((project.run / name).glob("*.parquet")) for project in (one, plain)]
         assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]], name
 
