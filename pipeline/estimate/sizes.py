@@ -130,7 +130,7 @@ def _of_files(config: dict) -> tuple[Sizes, list[str]]:
                 told.append(f"pictures of {label}: {how or 'not counted, so that all below is too little; tell them'}")
     train, val = images["train"] + images["captioned"], images["val"]
     if not val:
-        val = round(train * config["ingest"]["holdout"])
+        val = round((images["train"] or train) * config["ingest"]["holdout"])
         train -= val
     return Sizes(train=train, val=val, captions=captions, pixels=_PHOTOGRAPH), told
 

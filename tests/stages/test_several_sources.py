@@ -174,6 +174,19 @@ def test_of_pictures_that_two_sources_share_one_is_kept_and_one_in_val_before_ot
     assert "the same picture as third/x.jpg, of another source" in rejects.detail[0]
 
 
+def test_pictures_with_captions_alone_are_not_held_out_for_val(tmp_path):
+    """Nothing could be scored there; and a picture that another source annotates would be theirs."""
+    same = {f"{i}.jpg": jpeg((i, 0, 0)) for i in range(8)}
+    first, second = (folder_of(tmp_path, name, same) for name in ("first", "second"))
+    third = folder_of(tmp_path, "third", {f"{i}.jpg": jpeg((i, 9, 9)) for i in range(8)})
+    sources = first | {"train": PART}, second | {"captioned": PART}, third | {"captioned": PART}
+    project = project_of(tmp_path, *sources, ingest={"holdout": 0.25})
+    project.stage("ingest")
+    images = table(project, "images")
+    assert list(images.image_id[images.split == "val"]) == ["first/2.jpg", "first/6.jpg"]
+    assert set(images.image_id.str.split("/").str[0]) == {"first", "third"}
+
+
 def test_a_picture_is_looked_for_in_its_own_source_and_never_out_of_it(tmp_path):
     first = folder_of(tmp_path, "first", {"a.jpg": jpeg((1, 1, 1))})
     second = folder_of(tmp_path, "second", {"b.jpg": jpeg((2, 2, 2))})
