@@ -89,7 +89,7 @@ class MadeTables:
     def _columns(self, artifact: str, part: str, schema: pa.Schema, numbers: np.ndarray) -> dict[str, pa.Array]:
         """The columns of a table for the images of these numbers."""
         val = numbers % _VAL == _VAL - 1
-        if artifact == "judged" or "metric" in schema.names:
+        if artifact in ("judged", "source_categories") or "metric" in schema.names:
             numbers = numbers[:0]
         elif artifact == "detections":
             numbers = np.repeat(numbers[val], _FOUND)

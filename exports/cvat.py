@@ -11,7 +11,7 @@ from pathlib import Path
 
 from exports.coco import annotation_entry, categories, image_entry
 from exports.json_stream import json_object
-from exports.labelled import Labelled, picture_name
+from exports.labelled import Labelled
 
 KEEPS_PICTURES = True
 
@@ -21,7 +21,7 @@ def write(folder: Path, data: Labelled, *, pictures: bool) -> None:
     with json_object(folder / "instances_default.json") as content:
         content.member("info", {"description": data.description})
         content.member("licenses", [])
-        content.array("images", (_image(number, image, pictures) for number, image, _ in data.numbered()))
+        content.array("images", (_image(data, number, image, pictures) for number, image, _ in data.numbered()))
         content.array("annotations", _annotations(data))
         content.member("categories", categories(data))
     attributes = [
@@ -32,9 +32,9 @@ def write(folder: Path, data: Labelled, *, pictures: bool) -> None:
     (folder / "labels.json").write_text(json.dumps(labels, indent=1) + "\n", encoding="ascii", newline="\n")
 
 
-def _image(number: int, image: dict, pictures: bool) -> dict:
+def _image(data: Labelled, number: int, image: dict, pictures: bool) -> dict:
     entry = image_entry(number, image)
-    return entry | {"file_name": picture_name(number, image)} if pictures else entry
+    return entry | {"file_name": data.picture_name(number, image)} if pictures else entry
 
 
 def _annotations(data: Labelled) -> Iterator[dict]:

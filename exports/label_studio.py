@@ -10,7 +10,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from exports.json_stream import json_array
-from exports.labelled import Labelled, picture_name
+from exports.labelled import Labelled
 from structures.brush import encode_brush
 from structures.masks import decode
 from structures.polygons import edge_polygons
@@ -31,7 +31,7 @@ def write(folder: Path, data: Labelled, *, pictures: bool, shape: str, picture_u
 
 def _tasks(data: Labelled, pictures: bool, shape: str, url: str) -> Iterator[dict]:
     for number, image, labels in data.numbered():
-        path = f"images/{picture_name(number, image)}" if pictures else image["path"]
+        path = f"images/{data.picture_name(number, image)}" if pictures else image["path"]
         regions = [region for label in labels for region in _regions(image, label, shape)]
         scores = [float(label["confidence"]) for label in labels]
         yield {

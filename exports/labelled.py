@@ -1,12 +1,18 @@
 """What every writer of a format gets: pictures with their labels, as often as it likes, one at a time."""
 
+import io
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+_SUFFIXES = {
+    "JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PPM": ".ppm",
+}  # fmt: skip
+_NAMED = {*_SUFFIXES.values(), ".jpeg", ".tiff", ".pgm"}
 _LARGEST = 2**31  # of an image's number, for readers that keep 32 bits
 
 
@@ -31,7 +37,8 @@ class Labelled:
     set's folder), width, height and, where they are known, captions (texts) and named (the categories that they name).
     labels: rows with category, instance, segmentation (RLE), area, bbox (xywh), confidence (0 to 1), decided_by and label
     (its id, structures.label_ids).
-    content(image): the bytes of the picture's file.
+    content(image): the bytes of the picture's file; is_packed(image): whether it is no file of its own, but inside of one that
+    holds many, where no other tool finds it.
     left_out(image, label, reason): told of every label that a format can't hold.
     sources: the names of a data set of several, with which its ids begin: NAME/ID.
     """
@@ -43,6 +50,7 @@ class Labelled:
     left_out: Callable[[dict, dict, str], None] = lambda image, label, reason: None
     sources: tuple[str, ...] = ()
     description: str = "pseudo-labels: made without any drawn mask"
+    is_packed: Callable[[dict], bool] = lambda image: False
 
     def numbered(self) -> Iterator[tuple[int, dict, list[dict]]]:
         """(number, image, labels) of every picture. Ids that are all numbers, as COCO's, stay the numbers they are; others
@@ -77,6 +85,12 @@ class Labelled:
                 taken = np.append(taken, of_source)
         return stay, int(taken.max(initial=0))
 
+    def picture_name(self, number: int, image: dict) -> str:
+        """The name of a picture's copy: its number, as COCO's files have it, and what tools know a picture by: its suffix, that
+        of its content where its path has none of a picture (a row of a Parquet file's)."""
+        suffix = Path(image["path"]).suffix.lower()
+        return f"{number:012d}{suffix if suffix in _NAMED else _suffix(self.content(image))}"
+
     def category_numbers(self) -> dict[str, int]:
         return {category.name: number for number, category in enumerate(self.categories, start=1)}
 
@@ -85,7 +99,10 @@ def _is_number(image_id: str) -> bool:
     return image_id.isascii() and image_id.isdecimal() and str(int(image_id)) == image_id and int(image_id) < _LARGEST
 
 
-def picture_name(number: int, image: dict) -> str:
-    """The name of a picture's copy: its number, as COCO's files have it; distinct and plain whatever it was called."""
-    suffix = Path(image["path"]).suffix.lower()
-    return f"{number:012d}{suffix if suffix[1:].isascii() and suffix[1:].isalnum() else ''}"
+def _suffix(content: bytes) -> str:
+    """The suffix of a picture by its content; empty where that is no picture of _SUFFIXES."""
+    try:
+        with Image.open(io.BytesIO(content), formats=tuple(_SUFFIXES)) as picture:
+            return _SUFFIXES.get(str(picture.format), "")
+    except (OSError, ValueError):
+        return ""

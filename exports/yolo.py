@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import yaml
 
-from exports.labelled import Labelled, picture_name
+from exports.labelled import Labelled
 from structures.masks import decode
 from structures.polygons import centre_polygon
 
@@ -31,7 +31,7 @@ def write(folder: Path, data: Labelled, *, pictures: bool, min_iou: float) -> No
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["file", "picture", "label", "category", "score", "iou", "written"])
         for number, image, labels in data.numbered():
-            name = Path(picture_name(number, image))
+            name = Path(data.picture_name(number, image))
             lines = []
             for label in labels:
                 mask = decode(label["segmentation"])

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 
 from exports.labelled import Category, Labelled
+from sources.images import is_packed
 from sources.vocabulary import Vocabulary
 from store.join import join_by_image
 from structures.label_ids import label_id
@@ -29,6 +30,7 @@ def labelled(
             known = {"captions": [row["text"] for row in texts], "named": sorted({row["category"] for row in named})}
             yield image | known, [row | {"label": label_id(row)} for row in rows]
 
+    functions["is_packed"] = lambda image: is_packed(image["path"])
     categories = tuple(
         Category(category, vocabulary.group(category), (vocabulary.synonyms or {}).get(category, ()))
         for category in vocabulary.names

@@ -121,7 +121,7 @@ TABLES: dict[str, Table] = {
                 "category",
                 pa.string(),
                 "as the source names it; an image with rows here was judged for these categories alone, one without for "
-                "all; empty: of no category, in every image that was not judged for all",
+                "all (of several sources for all of its source's, see source_categories); empty: of no category, in every image that was not judged for all",
             ),
             ("present", pa.bool_(), "whether an object of it is there"),
             (
@@ -130,6 +130,20 @@ TABLES: dict[str, Table] = {
                 "false: more objects of it may be there than are annotated, whatever other rows of the picture say",
             ),
         ),
+    ),
+    "source_categories": Table(
+        "ingest",
+        ("source", "category"),
+        _schema(
+            ("source", pa.string(), "of several sources the name of one, with which its image ids begin"),
+            (
+                "category",
+                pa.string(),
+                "that it annotates: its pictures without rows of `judged` were judged for these alone, as other sources "
+                "have others",
+            ),
+        ),
+        per="run",
     ),
     "category_counts": Table(
         "ingest",

@@ -21,12 +21,13 @@ MAX_SIDE = 65_535  # pixels of a picture's side, as of JPEG; the pixels of its m
 @dataclass
 class CocoData:
     """images: {image_id: (path relative to root, width, height)}; captions: (image_id, caption_id, text);
-    annotations: rows of the table; faults: (image_id, reason, detail, key)."""
+    annotations: rows of the table; categories: their names, also of those that none is of; faults: (image_id, reason, detail, key)."""
 
     images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     captions: list[tuple[str, str, str]] = field(default_factory=list)
     annotations: list[dict] = field(default_factory=list)
     faults: list[tuple[str, str, str, str]] = field(default_factory=list)
+    categories: tuple[str, ...] = ()
 
 
 def load(path: Path, keys: tuple[str, ...]) -> dict:
@@ -73,7 +74,9 @@ def part_of(data: CocoData) -> Part:
     counts = Counter(row["category"] for row in data.annotations if not row["iscrowd"])
     captions = [dict(zip(("image_id", "caption_id", "text"), row)) for row in data.captions]
     faults = [Fault(*fault) for fault in data.faults]
-    return Part(data.images, captions, None, lambda size_of: data.annotations, faults, counts)
+    return Part(
+        data.images, captions, None, lambda size_of: data.annotations, faults, counts, categories=data.categories
+    )
 
 
 def read_images(files: dict[Path, dict], folder: str, data: CocoData) -> None:
@@ -125,6 +128,7 @@ def read_annotations(file: Path, content: dict, data: CocoData, outlined: bool =
     """The annotations of a file, of the images that were read. outlined: whether each has a segmentation, which is null
     otherwise."""
     names = category_names(file, content["categories"])
+    data.categories = tuple(names.values())
     rows = content["annotations"]
     for (i, row), annotation_id in zip(enumerate(rows), _unique_ids(rows)):
         image_id = ""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from sources.images import resolve
 from sources.json_files import check_regular, text_id
 from sources.parquet_pictures import IN_PARQUET, image_column, lacks_bytes, path_of, readable
-from sources.part import Fault, Part, SourceError
+from sources.part import Fault, Missing, Part, SourceError
 from sources.tables import parquet_errors
 from structures.progress import progress
 
@@ -170,7 +170,9 @@ def _pictures(root: Path, file: _File, named: bool) -> Iterator[tuple[int, str, 
     """(row, image id, path of its picture or what is wrong with it) of each row of a file."""
     with parquet_errors(root / file.path), pq.ParquetFile(readable(root / file.path)) as table:
         groups = [lacks_bytes(table, group, file.image) for group in range(table.num_row_groups)]
-        has_path = table.schema_arrow.field(file.image).type.get_field_index("path") >= 0
+        kind = table.schema_arrow.field(file.image).type
+        is_plain = not pa.types.is_struct(kind)
+        has_path = not is_plain and kind.get_field_index("path") >= 0
     without = np.concatenate([np.zeros(0, bool), *groups])
     columns = [f"{file.image}.path"] * (has_path and bool(without.any())) + [file.id] * bool(file.id)
     for number, row in _rows(root, file, columns):
@@ -186,11 +188,11 @@ def _pictures(root: Path, file: _File, named: bool) -> Iterator[tuple[int, str, 
             fault = None if path else ("no_picture", f"{file.image} holds neither bytes nor a path")
         if fault:
             reason, detail = fault
-            yield (
-                number,
-                image_id,
-                Fault(image_id, reason, f"{_where(root, file, number)}: {detail}", f"{file.path}#{number}"),
-            )
+            told = f"{_where(root, file, number)}: {detail}"
+            if reason == "no_picture" and is_plain:  # as img2dataset leaves what it could not fetch
+                yield number, image_id, Missing(image_id, reason, told)
+            else:
+                yield number, image_id, Fault(image_id, reason, told, f"{file.path}#{number}")
         else:
             yield number, image_id, entry
 

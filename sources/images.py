@@ -64,6 +64,11 @@ def resolve(root: Path | Address, path: str) -> Path | Address:
     return file
 
 
+def is_packed(path: str) -> bool:
+    """Whether a picture's path leads into a file that holds many, as far as names tell."""
+    return packed(path) is not None
+
+
 def read_image(root: Root, path: str, sha256: str) -> np.ndarray:
     """A picture of a data set, as decode_image gives it, whose file is still what the table `images` says.
 

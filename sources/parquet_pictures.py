@@ -1,4 +1,5 @@
-"""Pictures in Parquet files, as Hugging Face `datasets` stores them, read in place: a column of structs of bytes and path.
+"""Pictures in Parquet files, read in place: a column of structs of bytes and path, as Hugging Face `datasets` stores them, or
+of bytes alone, as img2dataset does.
 
 A row is found by its row group, of which as little is decoded as leads to it; what was decoded last is kept, so that the rows
 of a file in their order cost each page once.
@@ -36,7 +37,8 @@ def path_of(file: str, row: int, column: str = "") -> str:
 
 def image_column(file: Path, schema: pa.Schema, wanted: str = "") -> str:
     """The column of pictures of a file: the one `wanted`, or the only one. Columns of pictures are those that the features of
-    `datasets`, in the schema's metadata, say are; where there are no such features, structs that hold bytes or a path.
+    `datasets`, in the schema's metadata, say are; where there are no such features, structs that hold bytes or a path; and,
+    where it is wanted by name, one of plain bytes.
 
     Raises SourceError where there is none, or where there are several and none is wanted.
     """
@@ -45,15 +47,19 @@ def image_column(file: Path, schema: pa.Schema, wanted: str = "") -> str:
     found = [name for name in schema.names if _is_struct(schema.field(name).type)]
     if features is not None:
         found = [name for name in found if _kind(features.get(name)) == "Image"]
-    if wanted and wanted not in found:
+    plain = [name for name in schema.names if _is_binary(schema.field(name).type)]
+    if wanted and wanted not in found + plain:
         there = "is no column of pictures" if wanted in schema.names else "is not there"
         raise SourceError(
-            f"{file}: the column {wanted} {there}; pictures stand in {', '.join(found) or 'none'} of {', '.join(schema.names)}"
+            f"{file}: the column {wanted} {there}; pictures stand in {', '.join(found + plain) or 'none'} of {', '.join(schema.names)}"
         )
-    if not found:
+    if not found and not wanted:
+        remedy = "load it with `datasets`, cast the column to Image() and write it with to_parquet"
+        if plain:
+            remedy = f"if {' or '.join(plain)} holds pictures' bytes, name it in ingest's image_column"
         raise SourceError(
             f"{file} has no column of pictures, with bytes or a path as `datasets` stores an Image, among "
-            f"{', '.join(schema.names) or 'none'}: load it with `datasets`, cast the column to Image() and write it with to_parquet"
+            f"{', '.join(schema.names) or 'none'}: {remedy}"
         )
     if not wanted and len(found) > 1:
         raise SourceError(f"{file} has the columns of pictures {', '.join(found)}: name one in ingest's image_column")
@@ -97,11 +103,22 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def _is_plain(table: pq.ParquetFile, column: str) -> bool:
+    """Whether a column of pictures holds bytes, and no structs."""
+    return not pa.types.is_struct(table.schema_arrow.field(column).type)
+
+
+def _leaf(table: pq.ParquetFile, column: str) -> str:
+    """What the column that holds the pictures' bytes is called in the file."""
+    return column if _is_plain(table, column) else f"{column}.bytes"
+
+
 def lacks_bytes(table: pq.ParquetFile, group: int, column: str) -> np.ndarray:
     """[rows] bool of a row group: which rows of a column of pictures hold no bytes. The file's statistics tell, unless they
     differ within the group; then the bytes are read. Raises what Arrow does for a damaged file."""
     rows = table.metadata.row_group(group)
-    chunks = [rows.column(i) for i in range(rows.num_columns) if rows.column(i).path_in_schema == f"{column}.bytes"]
+    leaf = _leaf(table, column)
+    chunks = [rows.column(i) for i in range(rows.num_columns) if rows.column(i).path_in_schema == leaf]
     if not chunks:
         return np.ones(rows.num_rows, bool)
     statistics = chunks[0].statistics
@@ -113,9 +130,10 @@ def lacks_bytes(table: pq.ParquetFile, group: int, column: str) -> np.ndarray:
 
 def _contents(table: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
     """The bytes of a row group's pictures, so many rows at a time, null where a row holds none."""
-    for batch in table.iter_batches(_BATCH, row_groups=[group], columns=[f"{column}.bytes"], use_threads=False):
+    is_plain = _is_plain(table, column)
+    for batch in table.iter_batches(_BATCH, row_groups=[group], columns=[_leaf(table, column)], use_threads=False):
         batch.validate(full=True)
-        yield pc.struct_field(batch.column(0), "bytes")
+        yield batch.column(0) if is_plain else pc.struct_field(batch.column(0), "bytes")
 
 
 def readable(file: Path | Address) -> Path | BinaryIO:

@@ -1,6 +1,6 @@
 """What a reader of a data set hands over, whatever the format: pictures, captions, labels, annotations, faults."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ class Part:
     all else, and may be repeated; of a reader that holds them anyway a dict;
     captions: rows of the table, or faults; labels: rows of the table, None where the annotations' categories are the
     labels; judged: rows of the table, None where every category was judged in every picture that has annotations;
+    categories: names that the source annotates, where judged is None;
     annotations(size_of): rows of the table (segmentation None where there is a box alone), or faults, where
     size_of(image_id) is (height, width), or None for a picture that can't be used; faults: of pictures that are a dict, and of
     all that is read with them; counts: {category: objects annotated}, crowds left out, known when all pictures are read.
@@ -78,6 +79,7 @@ class Part:
     faults: Iterable[Fault] = ()
     counts: dict[str, int] = field(default_factory=dict)
     judged: Iterable[dict | Fault] | None = None
+    categories: Collection[str] = ()
 
     def pictures(self) -> Iterator[Listed | Fault]:
         """The pictures, and what is wrong with others."""

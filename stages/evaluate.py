@@ -16,6 +16,7 @@ STAGE = Stage(
         "categories",
         "annotations",
         "judged",
+        "source_categories",
         "detections",
         Input("label_metrics", when=uses_ovis_labels),
         Input("kept_labels", when=uses_ovis_labels),
@@ -36,7 +37,7 @@ def run(job) -> None:
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     ancestors = _hierarchy(job)
-    judges = Judges(ancestors)
+    judges = Judges(ancestors, job.rows("source_categories"))
     truth, judged = (job.rows_of_split(table, "val") for table in ("annotations", "judged"))
     _log_what_counts(job, truth, ancestors, vocabulary)
     with job.writer("metrics") as writer:
@@ -72,8 +73,9 @@ def _detected(job, path, competing: str, truth, judged, ancestors, judges, descr
     columns = ["image_id", "vocabulary", "category", "score", "bbox", "segmentation"]
     found = read_rows([path], columns, where={"vocabulary": [competing]})
     images = join_by_image(job.images("val"), truth(), judged(), found)
-    for _, ([image], annotations, of_judges, detections) in progress(images, description=description, unit="image"):
-        counted = of_judged(detections, judges.judged(of_judges))
+    for image_id, rows in progress(images, description=description, unit="image"):
+        [image], annotations, of_judges, detections = rows
+        counted = of_judged(detections, judges.judged(image_id, of_judges))
         objects, partial = list(with_ancestors(annotations, ancestors)), judges.not_exhaustive(of_judges)
         yield (image["height"], image["width"]), objects, counted, partial
 
@@ -123,13 +125,13 @@ def _with_iou(job, labels: Iterator[dict], ancestors, vocabulary) -> Iterator[tu
     from store.join import join_by_image
     from structures.progress import progress
 
-    judges, measured = Judges(ancestors), set(vocabulary.measured)
+    judges, measured = Judges(ancestors, job.rows("source_categories")), set(vocabulary.measured)
     truth = job.rows("annotations", ["image_id", "category", "segmentation"])
     images = join_by_image(labels, truth, job.rows("judged"))
-    for _, (rows, annotations, judged) in progress(images, description="labels against the truth", unit="image"):
+    for image_id, (rows, annotations, judged) in progress(images, description="labels against the truth", unit="image"):
         objects = annotations_by_category(with_ancestors(annotations, ancestors))
         partial = judges.not_exhaustive(judged) | categories_without_outline(with_ancestors(annotations, ancestors))
-        for row in of_judged(rows, judges.judged(judged), partial):
+        for row in of_judged(rows, judges.judged(image_id, judged), partial):
             if row["category"] in measured:
                 outlines = [annotation["segmentation"] for annotation in objects.get(row["category"], [])]
                 yield row, vocabulary.group(row["category"]), best_iou(row["segmentation"], outlines)

@@ -12,6 +12,7 @@ STAGE = Stage(
         "categories",
         "annotations",
         "judged",
+        "source_categories",
         "nouns",
         "gradcam",
         "proposals",
@@ -38,7 +39,7 @@ def run(job) -> None:
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
     groups = {"base": vocabulary.base, "novel": vocabulary.novel, "all": vocabulary.measured}
-    known, judges = set(vocabulary.measured), Judges()
+    known, judges = set(vocabulary.measured), Judges(None, job.rows("source_categories"))
     protocols = {table: protocol for table, protocol in LABELS.items() if job.has(table)}
     precision = {
         (protocol, kind): AveragePrecision(vocabulary.measured, kind)
@@ -54,7 +55,7 @@ def run(job) -> None:
             total[1] += 1
 
     for image, tables in _measured_images(job, protocols):
-        size, judged = (image["height"], image["width"]), judges.judged(tables["judged"])
+        size, judged = (image["height"], image["width"]), judges.judged(image["image_id"], tables["judged"])
         truth = [row for row in tables["annotations"] if row["category"] in known]
         not_exhaustive = judges.not_exhaustive(tables["judged"])
         partial = not_exhaustive | categories_without_outline(truth)  # of which not all masks are known

@@ -59,6 +59,7 @@ STAGE = Stage(
         "nouns",
         "annotations",
         "judged",
+        "source_categories",
         Input("gradcam", when=uses_ovis_labels),
         Input("wspn_proposals", when=uses_ovis_labels),
         Input("pseudo_masks", when=uses_ovis_labels),
@@ -155,10 +156,12 @@ def _add_labels(job, index, save, rejects: Iterator[dict]) -> None:
     streams = {name: job.rows(name, wanted.get(name)) for name in names if job.has(name)}
     streams["rejects"] = rejects
     current = "round" if job.has("round_masks") else "ovis"
+    judged_by_source = _judged_by_source(job)
 
     def items() -> Iterator[tuple]:
-        for _, ([image], *tables) in join_by_image(_images(job, "train"), *streams.values()):
+        for image_id, ([image], *tables) in join_by_image(_images(job, "train"), *streams.values()):
             rows = dict(zip(streams, tables))
+            rows["judged"] = rows["judged"] or judged_by_source.get(image_id.partition("/")[0], [])
             if rows["rejects"] or any(rows.get(table) for table in LABELS):
                 yield image, rows
 
@@ -185,10 +188,12 @@ def _add_detections(job, index, save) -> None:
         return (row for row in rows if row["score"] >= p.min_score)
 
     detectors = job.parts("detections")
+    judged_by_source = _judged_by_source(job)
     streams = [job.rows("annotations"), job.rows("judged"), *(found(path) for path in job.paths("detections"))]
 
     def items() -> Iterator[tuple]:
-        for _, ([image], truth, judged, *of_detectors) in join_by_image(_images(job, "val"), *streams):
+        for image_id, ([image], truth, judged, *of_detectors) in join_by_image(_images(job, "val"), *streams):
+            judged = judged or judged_by_source.get(image_id.partition("/")[0], [])
             best = [nlargest(p.most_detections, rows, key=lambda row: row["score"]) for rows in of_detectors]
             if any(best):
                 yield image, truth, judged, dict(zip(detectors, best))
@@ -199,6 +204,14 @@ def _add_detections(job, index, save) -> None:
         content = image_of_detections(index, image, truth, detections, small, _picture_path(index))
         save(content["file"], jpeg)
         index.add(content, rows_of_detections(index, truth, judged, detections, small))
+
+
+def _judged_by_source(job) -> dict[str, list[dict]]:
+    """{source: rows as of `judged` of its pictures that have none of their own}."""
+    from evaluation.judged import categories_of_sources
+
+    found = categories_of_sources(job.rows("source_categories"))
+    return {source: [{"category": name, "exhaustive": True} for name in names] for source, names in found.items()}
 
 
 def _add_rejects_without_picture(job, index, rejects: Iterator[dict]) -> None:

@@ -1,4 +1,4 @@
-"""Read a data set into the tables images, captions, annotations, labels, judged and category_counts, split by image.
+"""Read a data set into the tables images, captions, annotations, labels, judged, source_categories and category_counts, split by image.
 
 A data set has the parts train and val, and captioned: pictures with captions alone that join the training images; or it is of
 several sources, each with such parts. Then ids, and paths of pictures, begin with the source's name.
@@ -8,7 +8,7 @@ from pipeline.stage import Stage
 
 STAGE = Stage(
     name="ingest",
-    writes=("images", "captions", "annotations", "labels", "judged", "category_counts"),
+    writes=("images", "captions", "annotations", "labels", "judged", "source_categories", "category_counts"),
     shares=("sources",),
     per="scatter",
     threads=16,
@@ -24,7 +24,7 @@ def run(job) -> None:
 
     with PictureList(job.scratch / "pictures.sqlite") as pictures:
         parts = list(_list(job, pictures))
-        _inspect(job, pictures, hold_out=all(part.name != "val" for part in parts))
+        _inspect(job, pictures, _held_out_of(parts))
         if len(job.sources) > 1:
             _reject_repeated(job, pictures, parts)
         _write_images(job, pictures)
@@ -35,6 +35,15 @@ def run(job) -> None:
     with job.writer("category_counts") as writer:
         for category, objects in sorted(counts.items()):
             writer.add(category=category, objects=objects)
+    with job.writer("source_categories") as writer:
+        for source, category in sorted(_annotated_categories(parts)):
+            writer.add(source=source, category=category)
+
+
+def _annotated_categories(parts: list) -> set[tuple[str, str]]:
+    """(source, category) of all that several sources look for in every picture: no one of them looks for what others do."""
+    exhaustive = [part for part in parts if part.prefix and part.exhaustive]
+    return {(part.prefix.removesuffix("/"), name) for part in exhaustive for name in part.rows.categories}
 
 
 def _list(job, pictures):
@@ -80,28 +89,37 @@ def _pictures(job, pictures, part):
                 yield picture
 
 
-def _inspect(job, pictures, hold_out: bool) -> None:
-    """Look at every picture; those that can't be used become rejects, and those that parts say are missing. hold_out: there
-    is no val part: val is every so-many-th of the training images."""
+def _held_out_of(parts: list) -> set[int]:
+    """The numbers of the parts of whose pictures val is every so-many-th: none where there is a val part, and train rather
+    than captioned, of which nothing can be scored."""
+    names = {part.name for part in parts}
+    first = next(name for name in ("val", "train", "captioned") if name in names)
+    return {part.number for part in parts if part.name == first != "val"}
+
+
+def _inspect(job, pictures, hold_out: set[int]) -> None:
+    """Look at every picture; those that can't be used become rejects, and those that parts say are missing. hold_out: parts
+    of whose pictures every so-many-th becomes one of val."""
     from concurrent.futures import ProcessPoolExecutor
     from functools import partial
-    from itertools import chain
+    from itertools import chain, count
 
     from pipeline.prefetch import prefetch
     from sources.images import ImageError, inspect_images
     from structures.batches import batches
     from structures.progress import progress
 
-    every = max(2, round(1 / job.params.holdout)) if hold_out and job.params.holdout else 0
+    every, places = max(2, round(1 / job.params.holdout)) if job.params.holdout else 0, count()
     total = pictures.count()
     with ProcessPoolExecutor(job.threads) as pool:
         work = partial(_looked_at, inspect_images, job.root, job.params.max_pixels)
         results = prefetch(work, batches(pictures.listed(), 32), pool=pool, window=4 * job.threads)
         bar = progress(chain.from_iterable(results), description="looking at pictures", unit="image", total=total)
-        for batch in batches(enumerate(bar), 1000):
+        for batch in batches(bar, 1000):
             usable = []
-            for place, (listed, found) in batch:
-                split = "val" if every and place % every == every // 2 else listed.split
+            for listed, found in batch:
+                held_out = every and listed.part in hold_out and next(places) % every == every // 2
+                split = "val" if held_out else listed.split
                 if isinstance(found, ImageError):
                     fault = listed.image_id, found.reason, str(found)
                     if found.reason in ("missing_image", "unreachable_image"):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from structures.cache import Cache
 from structures.remote import (
@@ -33,6 +33,7 @@ from structures.remote import (
 )
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_IN_PATHS = "/!$&'()*+,;=:@~"  # what stands for itself in the path of a URL, beside letters and digits (RFC 3986)
 _listings: dict[str, dict[str, State]] = {}
 _states: dict[str, State | None] = {}
 _warned: list[Unreachable] = []
@@ -72,7 +73,10 @@ class Address:
     below: PurePosixPath = field(default_factory=PurePosixPath)
 
     def __str__(self) -> str:
-        return self.root if self.below == PurePosixPath() else f"{self.root}/{self.below}"
+        below = str(self.below)
+        if self._is_web:  # where a # or ? would end the path, and %20 mean another file
+            below = quote(below, safe=_IN_PATHS, errors="surrogateescape")
+        return self.root if self.below == PurePosixPath() else f"{self.root}/{below}"
 
     def __truediv__(self, name: "str | PurePosixPath") -> "Address":
         return Address(self.root, self.cache, self.below / name)

@@ -1,27 +1,33 @@
 """How many pictures, captions and pairs a data set has: from its tables, or from what of its files is counted in seconds.
 
-Counted are the lists of COCO's JSON files, the lines of CSV, TSV and JSON-lines files, the rows of Parquet files, the files of a
+Counted are the lists of JSON files as COCO's, the lines of CSV, TSV and JSON-lines files, the rows of Parquet files, the files of a
 folder, and the logs that img2dataset writes beside its tars. Nothing is decoded.
 """
 
 import json
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.data_sources import PARTS, data_sources
+from pipeline.data_sources import PARTS, data_sources, opened
 from pipeline.estimate.measured import sizes_of
 from pipeline.estimate.work import Sizes
 from store.blobs import file_digest
 from store.manifest import Run
+from structures.addresses import Address
 from structures.errors import UserError
+from structures.remote import AddressError
 
 _PAIRS_A_CAPTION = 340_000 / 591_753  # COCO's 65 categories (docs/scale.md)
 _CAPTIONS_A_SCENE = 2  # of the drawn data set
 _PHOTOGRAPH, _SCENE = 640 * 480, 192 * 144  # pixels
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_LISTS = ("coco", "lvis", "objects365")  # formats whose instances list the pictures
+_RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _SAMPLES_A_TAR = 10_000  # as img2dataset writes them, where it left no log
 
 
@@ -117,35 +123,73 @@ def _of_files(config: dict) -> tuple[Sizes, list[str]]:
     for source in data_sources(config):
         for name, part in source.parts.items():
             if part["images"]:
-                of_part, texts, how = _of_part(Path(source.root), part)
+                of_part, texts, how = _of_part(opened(source, config), part)
                 images[name] += of_part
                 captions += texts
                 label = f"{source.name}/{name}" if source.name else name
-                told += [f"pictures of {label}: {how}"] if how else []
+                told.append(f"pictures of {label}: {how or 'not counted, so that all below is too little; tell them'}")
     train, val = images["train"] + images["captioned"], images["val"]
     if not val:
-        val = round(train * config["ingest"]["holdout"])
+        val = round((images["train"] or train) * config["ingest"]["holdout"])
         train -= val
     return Sizes(train=train, val=val, captions=captions, pixels=_PHOTOGRAPH), told
 
 
-def _of_part(root: Path, part: dict) -> tuple[int, int, str]:
-    """(pictures, captions, how they were counted) of one part of a data set."""
-    if any(Path(part[name]).is_absolute() or ".." in Path(part[name]).parts for name in ("images", "captions", "tars")):
+def _of_part(root: Path | Address, part: dict) -> tuple[int, int, str]:
+    """(pictures, captions, how they were counted) of one part of a data set; of one at an address what the list of its files
+    says, nothing where there is none."""
+    paths = (part[name] for name in ("images", "instances", "captions", "tars", "parquet"))
+    if any(Path(path).is_absolute() or ".." in Path(path).parts for path in paths):
         return 0, 0, ""  # ingest refuses what leads out of the data set's folder
-    folder, captions = root / part["images"], root / part["captions"] if part["captions"] else None
-    if part["format"] == "webdataset":
-        pictures, how = _in_tars(folder, part["tars"])
-        return pictures, pictures, how
-    pictures, how = _files_in(folder), "the files of the folder"
-    texts = 0
+    try:
+        if part["format"] == "webdataset":
+            pictures, how = _in_tars(root / part["images"], part["tars"])
+            return pictures, pictures, how
+        if part["format"] == "huggingface":
+            return _in_parquet(root / part["images"], part)
+        if isinstance(root, Address):
+            pictures = sum(name.lower().endswith(_PICTURES) for name in (root / part["images"]).files())
+            return pictures, 0, "the files at the address" if pictures else ""
+    except AddressError:
+        return 0, 0, ""
+    return _of_pictures(root, part)
+
+
+def _of_pictures(root: Path, part: dict) -> tuple[int, int, str]:
+    """The same of a folder of pictures and the lists beside it."""
+    captions = root / part["captions"] if part["captions"] else None
+    pictures, texts, how = 0, 0, ""
     if captions and captions.is_file():
         if part["format"] == "coco":
-            listed, texts = _coco(captions)
-            pictures, how = listed or pictures, f"the list of {captions.name}"
+            pictures, texts = _coco(captions)
+            how = f"the list of {captions.name}"
         else:
-            texts = _rows(captions)
+            texts = _words(captions, b'"caption"') if part["format"] == "lvis" else _rows(captions)
+    if part["instances"] and part["format"] in _LISTS and not pictures:
+        pictures, how = _words(root / part["instances"], b'"width"'), f"the list of {Path(part['instances']).name}"
+    if not pictures:
+        pictures, how = _files_in(root / part["images"]), "the files of the folder"
     return pictures, texts, how if pictures else ""
+
+
+def _words(file: Path, word: bytes) -> int:
+    """How often a key stands in a JSON file, which is too large to be parsed for it: "width" once an image."""
+    try:
+        with file.open("rb") as stream:
+            total, end = 0, b""
+            while chunk := stream.read(1 << 20):
+                total += (end + chunk).count(word)
+                end = (end + chunk)[-len(word) + 1 :]
+        return total
+    except OSError:
+        return 0
+
+
+def _in_parquet(folder: Path | Address, part: dict) -> tuple[int, int, str]:
+    """(pictures, captions, how) of a hub's files: their rows, where they lie on disk; a caption a row of each column."""
+    files = list(folder.glob(part["parquet"])) if isinstance(folder, Path) else []
+    rows = sum(_rows(file) for file in files)
+    return rows, rows * len(part["caption_columns"]), f"the rows of {len(files)} Parquet files" if rows else ""
 
 
 def _coco(file: Path) -> tuple[int, int]:
@@ -183,14 +227,30 @@ def _files_in(folder: Path) -> int:
         return 0
 
 
-def _in_tars(folder: Path, pattern: str) -> tuple[int, str]:
-    """Pictures in tars: as img2dataset's logs beside them say, or as many as it usually writes into one."""
-    logs = sorted(folder.rglob("*_stats.json"))
+def _in_tars(folder: Path | Address, pattern: str) -> tuple[int, str]:
+    """Pictures in the tars of a pattern: as img2dataset's logs beside them say, or as many as it usually writes into one."""
+    is_wanted = _fits(pattern)
+    tars = [tar for tar in folder.glob(_RANGE.sub("*", pattern)) if is_wanted(str(tar.relative_to(folder)))]
+    logs = [tar.with_name(f"{tar.stem}_stats.json") for tar in tars] if isinstance(folder, Path) else []
     fetched = [_successes(file) for file in logs]
     if fetched and all(count is not None for count in fetched):
         return sum(fetched), f"the logs of {len(fetched)} tars"
-    tars = sum(1 for _ in folder.rglob("*.tar"))
-    return tars * _SAMPLES_A_TAR, f"{tars} tars of {_SAMPLES_A_TAR:,}, for there are no logs" if tars else ""
+    return len(tars) * _SAMPLES_A_TAR, f"{len(tars)} tars of {_SAMPLES_A_TAR:,}, for there are no logs" if tars else ""
+
+
+def _fits(pattern: str) -> Callable[[str], bool]:
+    """Whether a path that fits a pattern with * for each {00000..00331} has numbers of these ranges there."""
+    ranges = [(int(first), int(last)) for first, last in _RANGE.findall(pattern)]
+    literal = [
+        re.escape(text).replace(r"\*", ".*").replace(r"\?", ".") for text in _RANGE.sub("\0", pattern).split("\0")
+    ]
+    match = re.compile(r"(\d+)".join(literal)).fullmatch if ranges else None
+
+    def fits(path: str) -> bool:
+        found = match(path) if match else None
+        return not ranges or bool(found and all(a <= int(n) <= b for n, (a, b) in zip(found.groups(), ranges)))
+
+    return fits
 
 
 def _successes(log: Path) -> int | None:

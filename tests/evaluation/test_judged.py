@@ -10,21 +10,32 @@ def judged(category, present):
 
 
 def test_present_implies_ancestors_and_absent_implies_descendants():
-    assert Judges().judged([judged("car", True)]) == {"car"}
+    assert Judges().judged("1", [judged("car", True)]) == {"car"}
     judges = Judges(ANCESTORS)
-    assert judges.judged([judged("car", True)]) == {"car", "vehicle"}
-    assert judges.judged([judged("car", False)]) == {"car", "taxi"}
-    assert judges.judged([judged("car", False), judged("taxi", True)]) == {"car", "taxi", "vehicle"}
+    assert judges.judged("1", [judged("car", True)]) == {"car", "vehicle"}
+    assert judges.judged("1", [judged("car", False)]) == {"car", "taxi"}
+    assert judges.judged("1", [judged("car", False), judged("taxi", True)]) == {"car", "taxi", "vehicle"}
 
 
 def test_an_image_without_a_list_was_judged_for_all():
     rows = [{"category": category} for category in ("car", "cat")]
-    assert of_judged(rows, Judges().judged([judged("cat", False)])) == rows[1:]
-    assert of_judged(rows, Judges().judged([])) == rows
+    assert of_judged(rows, Judges().judged("1", [judged("cat", False)])) == rows[1:]
+    assert of_judged(rows, Judges().judged("1", [])) == rows
+
+
+def test_an_image_of_one_of_several_sources_was_judged_for_what_that_source_annotates():
+    """COCO has no pillows, and a pillow that is found in a picture of COCO's is neither right nor wrong."""
+    of_sources = [{"source": "coco", "category": "car"}, {"source": "other", "category": "pillow"}]
+    judges = Judges(None, of_sources)
+    assert judges.judged("coco/1", []) == {"car"} and judges.judged("other/1", []) == {"pillow"}
+    assert judges.judged("coco/2", [judged("cat", True)]) == {"cat"}
+    assert judges.judged("captions/1", [judged("", False)]) == {""}
+    assert Judges(ANCESTORS, of_sources).judged("coco/1", []) == {"car", "vehicle", "taxi"}
+    assert Judges().judged("coco/1", []) is None, "of one source, whatever its ids are"
 
 
 def test_an_image_that_was_judged_for_nothing_has_nothing_to_be_scored():
-    assert of_judged([{"category": "car"}], Judges(ANCESTORS).judged([judged("", False)])) == []
+    assert of_judged([{"category": "car"}], Judges(ANCESTORS).judged("1", [judged("", False)])) == []
 
 
 def test_of_what_is_not_annotated_exhaustively_neither_are_its_ancestors():

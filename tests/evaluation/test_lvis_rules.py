@@ -53,7 +53,7 @@ def scores(world, kind, leave_out=(), **given):
         detections = [
             row
             for i, rows in of_image.items()
-            for row in of_judged([row for row in detections if row["image_id"] == i], judges.judged(rows))
+            for row in of_judged([row for row in detections if row["image_id"] == i], judges.judged(i, rows))
         ]
     found = average_precision(sizes, annotations, detections, groups | {"all": list(frequent)}, kind, **options)
     return {metric: found["all"][metric] for metric in METRICS} | {name: found[name]["AP"] for name in groups}

@@ -1,5 +1,6 @@
 """What Label Studio and CVAT get, by their documented rules."""
 
+import dataclasses
 import json
 from xml.etree import ElementTree
 
@@ -64,6 +65,25 @@ def test_the_interface_offers_every_name_as_it_is(tmp_path):
     assert {region["from_name"] for region in regions} <= controls
     assert tasks[0]["data"]["image"] == "/data/local-files/?d=images/000000000001.png"
     assert len(list((tmp_path / "images").iterdir())) == len(MASKS)
+
+
+@pytest.mark.parametrize("name", ["yolo", "cvat", "label_studio"])
+def test_copies_are_called_as_pictures_are_also_those_of_rows_of_parquet_files(tmp_path, name):
+    """Ultralytics, say, takes files for pictures by their suffix, and passes over others without a word."""
+    [(first, labels), *others] = labelled().entries()
+    entries = [(first | {"path": "x/train-00000.parquet#000000017"}, labels), *others]
+    data = dataclasses.replace(labelled(), entries=lambda: entries)
+    own = {"yolo": {"min_iou": 0.5}, "cvat": {}, "label_studio": {"shape": "brush", "picture_url": "{path}"}}[name]
+    write_format(name, tmp_path, data, pictures=True, **own)
+    assert sorted(file.name for file in (tmp_path / "images").iterdir()) == [f"{i:012d}.png" for i in (1, 2, 3)]
+    told = {"cvat": "instances_default.json", "label_studio": "tasks.json", "yolo": "labels.csv"}[name]
+    assert "000000000001.png" in (tmp_path / told).read_text()
+
+    inside = dataclasses.replace(data, is_packed=lambda image: "#" in image["path"])
+    with pytest.raises(
+        UserError, match=rf"{name} needs copies of the pictures, for x/train-00000.parquet#000000017 is"
+    ):
+        write_format(name, tmp_path, inside, pictures=False, **own)
 
 
 def test_a_path_is_quoted_where_it_becomes_an_address(tmp_path):

@@ -11,7 +11,7 @@ from exports.huggingface import write
 from sources import parquet_pictures
 from sources.huggingface import read_part
 from sources.images import ImageError, inspect_image, read_content, read_image
-from sources.part import Fault, SourceError
+from sources.part import Fault, Missing, SourceError
 from tests.exports.scenes import HEIGHT, MASKS, WIDTH, labelled, picture
 from tests.sources.parquet_files import IMAGE, write_parquet
 from tests.sources.tar_files import jpeg
@@ -257,6 +257,27 @@ def test_files_that_are_no_pictures_of_the_hub_are_refused_by_name(tmp_path):
     assert "holds a picture that can be used; the first row that can't be used: " in refused(tmp_path)
     write_parquet(hub / "x.parquet", [], PLAIN)
     assert "holds a picture that can be used" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_pictures_may_be_plain_bytes_of_a_column_that_is_named(tmp_path, kind):
+    """As img2dataset writes them (output_format parquet): null where the picture could not be fetched."""
+    content = [
+        {"key": f"{i:03d}", "jpg": row["image"]["bytes"], "caption": row["caption"]} for i, row in enumerate(rows(5))
+    ]
+    content[1]["jpg"] = content[3]["jpg"] = None
+    columns = {"key": pa.string(), "caption": pa.string(), "jpg": kind}
+    file = write_parquet(tmp_path / "hub" / "00000.parquet", content, columns, images=None, row_group_size=2)
+    assert "if jpg holds pictures' bytes, name it in ingest's image_column" in refused(tmp_path)
+    read = read_part(tmp_path, part(image_column="jpg", id_column="key"))
+    assert [(fault.image_id, fault.reason) for fault in read.faults] == [("001", "no_picture"), ("003", "no_picture")]
+    assert all(isinstance(fault, Missing) and f"{file}, row " in fault.detail for fault in read.faults)
+    assert captions(read) == [(f"{i:03d}", f"{i:03d}", f"cat {i}") for i in (0, 2, 4)]
+    assert read.images["004"][0] == "hub/00000.parquet#000000004/jpg"
+    for i in (4, 0, 2):
+        path = read.images[f"{i:03d}"][0]
+        width, height, digest = inspect_image((tmp_path, path, 2000))
+        assert (width, height) == (40, 30) and read_content(tmp_path, path, digest) == jpeg((i, 0, 9))
 
 
 def test_features_that_are_no_json_are_refused(tmp_path):

@@ -150,7 +150,7 @@ def test_pictures_that_can_not_be_reached_count_as_missing_ones(in_bucket, bucke
         )
         with PictureList(in_bucket.folder / "list") as pictures:
             pictures.add(Picture(name, 0, "train", name, None, None) for name in [*names, "train/none.jpg"])
-            _inspect(job, pictures, hold_out=False)
+            _inspect(job, pictures, hold_out=set())
             assert [picture.image_id for picture in pictures.usable()] == sorted({*names} - {names[3]})
         return rejects
 

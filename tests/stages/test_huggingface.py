@@ -56,6 +56,24 @@ def test_each_shard_has_a_run_of_rows_though_ids_are_in_another_order(tmp_path, 
     assert [*of_shards[0].image_id] == sorted(of_shards[0].image_id)
 
 
+def test_pictures_as_plain_bytes_of_which_some_are_missing(tmp_path, scenes):  # noqa: F811
+    """img2dataset's Parquet files: what it could not fetch is held against the stage from ingest.max_missing_fraction on."""
+    rows = [{"key": i, "jpg": picture, "caption": text} for i, (picture, text) in enumerate(scenes)]
+    rows[4]["jpg"] = None
+    columns = {"key": pa.int64(), "jpg": pa.binary(), "caption": pa.string()}
+    write_parquet(tmp_path / "data" / "toy" / "out" / "00000.parquet", rows, columns, images=None)
+    part = {"format": "huggingface", "images": "out", "image_column": "jpg", "id_column": "key"}
+    project = project_of(tmp_path, part | {"caption_columns": ["caption"]}, max_missing_fraction=0.05)
+    output = project.stage("ingest", check=False)
+    assert "1 no_picture" in output and "Traceback" not in output
+    project.config["ingest"]["max_missing_fraction"] = 0.1
+    project.write_config()
+    project.snakemake(manifest(project, "selective_search", "0"))
+    images, captions = (pd.read_parquet(project.run / table) for table in ("images", "captions"))
+    assert list(images.image_id) == list(captions.image_id) == [f"{i}" for i in range(10) if i != 4]
+    assert len(pd.read_parquet(project.run / "proposals")) == 9
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

@@ -108,12 +108,35 @@ def test_one_source_may_be_in_a_bucket_and_the_other_on_disk(tmp_path, drawn, mo
         assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]] != [], name
 
 
+def test_a_picture_of_one_source_is_not_judged_for_what_only_another_one_annotates(tmp_path, drawn):
+    """A pillow that a detector finds in a picture of COCO's is no error, though another source has pillows."""
+    annotations = tmp_path / "other" / "annotations"
+    annotations.mkdir(parents=True)
+    content = json.loads((drawn / "masks" / "annotations" / "instances_val.json").read_text())
+    [image] = content["images"] = content["images"][:1]
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] == image["id"]]
+    (tmp_path / "other" / "val").mkdir()
+    picture = (drawn / "masks" / "val" / image["file_name"]).read_bytes() + b" "  # else it were the same
+    (tmp_path / "other" / "val" / image["file_name"]).write_bytes(picture)
+    own = {row["name"] for row in content["categories"]}
+    content["categories"] = [row | {"name": f"other {row['name']}"} for row in content["categories"]]
+    (annotations / "instances_val.json").write_text(json.dumps(content))
+    masks, other = {"name": "masks", "root": str(drawn / "masks")}, {"name": "other", "root": str(tmp_path / "other")}
+    project = project_of(tmp_path, other | {"val": MASKS["val"]}, masks | MASKS)
+    project.stage("ingest")
+    assert table(project, "judged").empty and len(table(project, "images")) == 6 + 3 + 1, (
+        "each picture was looked through for all that its source names"
+    )
+    named = table(project, "source_categories").groupby("source").category.agg(set)
+    assert dict(named) == {"masks": own, "other": {f"other {name}" for name in own}}
+
+
 def test_one_source_is_the_same_as_root_and_ingest(tmp_path, drawn):
     one = project_of(tmp_path / "one", {"name": "masks", "root": str(drawn / "masks")} | MASKS)
     plain = project_of(tmp_path / "plain", sources=[], root=str(drawn / "masks"), ingest=MASKS)
     for project in (one, plain):
         project.stage("ingest")
-    for name in ("images", "captions", "annotations", "labels", "judged", "category_counts"):
+    for name in ("images", "captions", "annotations", "labels", "judged", "source_categories", "category_counts"):
         files = [sorted((project.run / name).glob("*.parquet")) for project in (one, plain)]
         assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]], name
 
@@ -149,6 +172,19 @@ def test_of_pictures_that_two_sources_share_one_is_kept_and_one_in_val_before_ot
     assert set(rejects.image_id) == {"first/v.jpg", "second/other.jpg"} and not rejects.counted.any()
     assert set(rejects.reason) == {"repeated_picture"}
     assert "the same picture as third/x.jpg, of another source" in rejects.detail[0]
+
+
+def test_pictures_with_captions_alone_are_not_held_out_for_val(tmp_path):
+    """Nothing could be scored there; and a picture that another source annotates would be theirs."""
+    same = {f"{i}.jpg": jpeg((i, 0, 0)) for i in range(8)}
+    first, second = (folder_of(tmp_path, name, same) for name in ("first", "second"))
+    third = folder_of(tmp_path, "third", {f"{i}.jpg": jpeg((i, 9, 9)) for i in range(8)})
+    sources = first | {"train": PART}, second | {"captioned": PART}, third | {"captioned": PART}
+    project = project_of(tmp_path, *sources, ingest={"holdout": 0.25})
+    project.stage("ingest")
+    images = table(project, "images")
+    assert list(images.image_id[images.split == "val"]) == ["first/2.jpg", "first/6.jpg"]
+    assert set(images.image_id.str.split("/").str[0]) == {"first", "third"}
 
 
 def test_a_picture_is_looked_for_in_its_own_source_and_never_out_of_it(tmp_path):

@@ -355,6 +355,21 @@ def test_other_kinds_of_addresses(tmp_path, monkeypatch):
         web.shutdown()
 
 
+def test_names_of_files_on_the_web_may_hold_what_means_something_in_an_address(tmp_path, monkeypatch):
+    fresh(monkeypatch)
+    names = ("a b", "a%20b", "c#d", "e?f", "g+h&i=j", "100%", "ü")
+    (tmp_path / "web").mkdir()
+    for place, name in enumerate(names):
+        (tmp_path / "web" / f"{name}.png").write_bytes(png(place))
+    handler = partial(Quiet, directory=str(tmp_path / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        root = open_root(f"http://127.0.0.1:{web.server_port}", {"folder": str(tmp_path / "kept"), "bytes": 10**6})
+        for place, name in enumerate(names):
+            assert inspect_image((root, f"{name}.png", 10**6))[2] == digest(png(place)), name
+        web.shutdown()
+
+
 def test_nothing_of_it_is_loaded_where_no_address_is_given():
     code = (
         "import sys, pipeline.workflow, pipeline.execute, pipeline.job\n"
