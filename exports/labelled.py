@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 _SUFFIXES = {
     "JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PPM": ".ppm",
@@ -101,6 +100,8 @@ def _is_number(image_id: str) -> bool:
 
 def _suffix(content: bytes) -> str:
     """The suffix of a picture by its content; empty where that is no picture of _SUFFIXES."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content), formats=tuple(_SUFFIXES)) as picture:
             return _SUFFIXES.get(str(picture.format), "")

@@ -94,17 +94,17 @@ def calls(data: Path, *words: str) -> int:
 def test_four_times_the_results_take_four_times_the_calls(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
     counts = {}
-    for shards in (125, 500):  # 1,001 and 4,001 blobs
+    for shards in (125, 500):  # 1,002 and 4,002 blobs
         data = tmp_path / str(shards)
         folder, stages = data / "runs" / "r" / "manifests", ("nouns", "gradcam", "segment")
-        manifests = [folder / "ingest" / "all.json"]  # five tables of all shards, and one more file
+        manifests = [folder / "ingest" / "all.json"]  # five tables of all shards, and two more files
         manifests += [folder / stage / f"{shard}.json" for stage in stages for shard in range(shards)]
-        assert make_results(data, manifests, shards) == 8 * shards + 1
+        assert make_results(data, manifests, shards) == 8 * shards + 2
         counts[shards] = {"ls": calls(data, "ls"), "verify": calls(data, "verify")}
         for manifest in manifests[1::2]:
             manifest.unlink()
         counts[shards]["gc"] = calls(data, "gc")
-        assert len(blob_files(data)) == 8 * shards + 1 - len(manifests[1::2])
+        assert len(blob_files(data)) == 8 * shards + 2 - len(manifests[1::2])
     assert {command: counts[500][command] < 4.2 * few for command, few in counts[125].items()} == {
         "ls": True,
         "verify": True,
