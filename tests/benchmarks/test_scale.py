@@ -15,7 +15,7 @@ from pipeline.registry import stages
 
 ROWS = (1500, 4000)  # more than a row group has, which is held
 # Bytes that a stage may hold of an image. A row of a table is a thousand and more; docs/scale.md says what is held.
-ALLOWED = 400
+ALLOWED = 500
 GATHERING = ("pseudo_labels", "student_labels", "evaluate", "report", "gallery")
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import dask
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -132,14 +133,17 @@ def test_what_is_no_scheduler_is_told_in_seconds(job, cluster, monkeypatch):
 
 def test_a_scheduler_that_ends_is_told(job, cluster):
     address = cluster.address("scheduler")
-    under_way = tables(job, address)
-    next(under_way)
-    cluster.kill("scheduler")
-    with pytest.raises(UserError, match=f"the Dask scheduler at {address} ended"):
-        list(under_way)
+    with dask.config.set({"distributed.comm.timeouts.connect": "3s"}):  # for which one that is gone is called
+        under_way = tables(job, address)
+        next(under_way)
+        cluster.kill("scheduler")
+        with pytest.raises(UserError, match=f"the Dask scheduler at {address} ended"):
+            list(under_way)
 
 
-def test_a_caller_with_an_event_loop_of_its_own_is_answered():
+def test_a_caller_with_an_event_loop_of_its_own_is_answered(monkeypatch):
+    monkeypatch.setattr(dask_cluster, "ANSWERS", 1)
+
     async def asks() -> None:
         dask_cluster._check_answer("tcp://127.0.0.1:1")
 
