@@ -32,13 +32,18 @@ class Judges:
         categories: set[str] = set()
         for row in rows:
             categories.update((row["category"], *self._implied[row["present"]].get(row["category"], ())))
-        return frozenset(categories) or self._of_source.get(image_id.partition("/")[0])
+        return frozenset(categories) or self._of_source.get(source_of(image_id))
 
     def not_exhaustive(self, rows: Iterable[dict]) -> frozenset[str]:
         """The categories that are not annotated exhaustively in an image, from its rows of the table `judged`."""
         ancestors = self._implied[True]
         partial = [row["category"] for row in rows if not row["exhaustive"]]
         return frozenset(name for category in partial for name in (category, *ancestors.get(category, ())))
+
+
+def source_of(image_id: str) -> str:
+    """The source of an image, where a data set has several: what its id begins with."""
+    return image_id.partition("/")[0]
 
 
 def categories_of_sources(rows: Iterable[dict]) -> dict[str, frozenset[str]]:

@@ -31,6 +31,7 @@ def main() -> None:
     fill.add_argument("--run", default="toy", help="default %(default)s")
     fill.add_argument("--layout", type=Path, default=Path("config/tables.yaml"), help="default %(default)s")
     fill.add_argument("--variants", nargs="+", required=True, metavar="VARIANT:SEED")
+    files = {"type": Path, "nargs": "+", "default": [Path("config/config.yaml")]}
     meaning = "the labels of a run in another tool's format, in a folder of its own"
     give = commands.add_parser("export", help=meaning, description=meaning)
     give.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(formats()))
@@ -38,23 +39,11 @@ def main() -> None:
     give.add_argument("--out", type=Path, help="a new folder (default: RUN-FORMAT)")
     give.add_argument("--no-pictures", action="store_true", help="name the pictures where they lie, copy none")
     give.add_argument("--run", help="default: the configuration's")
-    give.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config/config.yaml")],
-        help="the run's (default %(default)s)",
-    )
+    give.add_argument("--configfile", **files, help="the run's (default %(default)s)")
     meaning = "what a run will take before it starts: hours, GPU hours, disk and memory of each stage; nothing is run"
     plan = commands.add_parser("estimate", help=meaning, description=meaning)
     plan.add_argument("targets", nargs="*", metavar="TARGET", help="as for snakemake (default: the whole run)")
-    plan.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config/config.yaml")],
-        help="as for snakemake (default %(default)s)",
-    )
+    plan.add_argument("--configfile", **files, help="as for snakemake (default %(default)s)")
     plan.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as for snakemake")
     plan.add_argument("--until", nargs="+", default=[], metavar="STAGE", help="as for snakemake")
     plan.add_argument("--all", action="store_true", help="what is done already, too")

@@ -129,8 +129,9 @@ def _with_iou(job, labels: Iterator[dict], ancestors, vocabulary) -> Iterator[tu
     truth = job.rows("annotations", ["image_id", "category", "segmentation"])
     images = join_by_image(labels, truth, job.rows("judged"))
     for image_id, (rows, annotations, judged) in progress(images, description="labels against the truth", unit="image"):
-        objects = annotations_by_category(with_ancestors(annotations, ancestors))
-        partial = judges.not_exhaustive(judged) | categories_without_outline(with_ancestors(annotations, ancestors))
+        truths = list(with_ancestors(annotations, ancestors))
+        objects = annotations_by_category(truths)
+        partial = judges.not_exhaustive(judged) | categories_without_outline(truths)
         for row in of_judged(rows, judges.judged(image_id, judged), partial):
             if row["category"] in measured:
                 outlines = [annotation["segmentation"] for annotation in objects.get(row["category"], [])]

@@ -1,7 +1,7 @@
 """Write the gallery: a page that opens from disk and shows every label with the steps that made it, what was rejected and
 why, and what each detector finds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.conditions import (
     estimates_noise,
@@ -156,12 +156,12 @@ def _add_labels(job, index, save, rejects: Iterator[dict]) -> None:
     streams = {name: job.rows(name, wanted.get(name)) for name in names if job.has(name)}
     streams["rejects"] = rejects
     current = "round" if job.has("round_masks") else "ovis"
-    judged_by_source = _judged_by_source(job)
+    judgements = _judgements(job)
 
     def items() -> Iterator[tuple]:
         for image_id, ([image], *tables) in join_by_image(_images(job, "train"), *streams.values()):
             rows = dict(zip(streams, tables))
-            rows["judged"] = rows["judged"] or judged_by_source.get(image_id.partition("/")[0], [])
+            rows["judged"] = judgements(image_id, rows["judged"])
             if rows["rejects"] or any(rows.get(table) for table in LABELS):
                 yield image, rows
 
@@ -188,15 +188,14 @@ def _add_detections(job, index, save) -> None:
         return (row for row in rows if row["score"] >= p.min_score)
 
     detectors = job.parts("detections")
-    judged_by_source = _judged_by_source(job)
+    judgements = _judgements(job)
     streams = [job.rows("annotations"), job.rows("judged"), *(found(path) for path in job.paths("detections"))]
 
     def items() -> Iterator[tuple]:
         for image_id, ([image], truth, judged, *of_detectors) in join_by_image(_images(job, "val"), *streams):
-            judged = judged or judged_by_source.get(image_id.partition("/")[0], [])
             best = [nlargest(p.most_detections, rows, key=lambda row: row["score"]) for rows in of_detectors]
             if any(best):
-                yield image, truth, judged, dict(zip(detectors, best))
+                yield image, truth, judgements(image_id, judged), dict(zip(detectors, best))
 
     for image, truth, judged, detections, (small, jpeg) in _small_pictures(
         job, items(), "detections", job.count_split("val")
@@ -206,12 +205,14 @@ def _add_detections(job, index, save) -> None:
         index.add(content, rows_of_detections(index, truth, judged, detections, small))
 
 
-def _judged_by_source(job) -> dict[str, list[dict]]:
-    """{source: rows as of `judged` of its pictures that have none of their own}."""
-    from evaluation.judged import categories_of_sources
+def _judgements(job) -> Callable[[str, list[dict]], list[dict]]:
+    """A function of an image's id and its rows of `judged`: these, or, where it has none, such rows of what its source looks
+    for everywhere."""
+    from evaluation.judged import categories_of_sources, source_of
 
     found = categories_of_sources(job.rows("source_categories"))
-    return {source: [{"category": name, "exhaustive": True} for name in names] for source, names in found.items()}
+    by_source = {source: [{"category": name, "exhaustive": True} for name in names] for source, names in found.items()}
+    return lambda image_id, rows: rows or by_source.get(source_of(image_id), [])
 
 
 def _add_rejects_without_picture(job, index, rejects: Iterator[dict]) -> None:

@@ -74,8 +74,7 @@ class TableWriter:
             raise SchemaError(f"a table does not fit the schema: {error}") from error
         self._flush()
         self.rows += len(table)
-        self._waiting = pa.concat_tables([self._waiting, table])
-        self._write(len(self._waiting) - len(self._waiting) % self.row_group)
+        self._wait(table)
 
     def _flush(self) -> None:
         """Rows that were added one by one join those that wait to be written."""
@@ -83,6 +82,10 @@ class TableWriter:
             return
         table = rows_to_table(self._buffer, self.schema)
         self._buffer = []
+        self._wait(table)
+
+    def _wait(self, table: pa.Table) -> None:
+        """Rows join those that wait; whole row groups are written."""
         self._waiting = pa.concat_tables([self._waiting, table])
         self._write(len(self._waiting) - len(self._waiting) % self.row_group)
 
