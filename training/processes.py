@@ -12,6 +12,10 @@ from structures.errors import UserError
 LAUNCHED = "CAP2MASK_LAUNCHED"  # in the environment of the processes that launch starts
 _OF_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "NODE_RANK", "PET_", "TORCHELASTIC_")
 
+# The group, kept beyond its end: what averages gradients holds it too, and where that is freed last (after an error, say)
+# torch waits, with Python's lock in hand, for gloo's threads, one of which may wait for that lock.
+_met = None
+
 
 def get_rank() -> int:
     """The number of this process, from 0 on, as the torchrun that launch started says in the environment."""
@@ -42,6 +46,7 @@ def launch(processes: int) -> None:
 
 def init_process_group(device: str) -> None:
     """Meet the other processes, over nccl for "cuda" (which takes the GPU of this process), over gloo for "cpu"."""
+    global _met
     if get_world_size() == 1:
         return
     import torch
@@ -50,6 +55,7 @@ def init_process_group(device: str) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    _met = torch.distributed.group.WORLD
 
 
 def destroy_process_group() -> None:

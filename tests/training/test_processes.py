@@ -176,3 +176,36 @@ def test_who_is_done_waits_for_the_others_before_their_folder_is_removed(tmp_pat
     (tmp_path / "late.py").write_text(LATE)
     on_two_processes(tmp_path / "late.py")
     assert not (tmp_path / "scratch").exists()
+
+
+# Groups one after the other, each outlived by what averaged gradients over it.
+OUTLIVED = """
+import faulthandler
+import os
+
+import torch
+
+from training.detector import data_parallel
+from training.processes import destroy_process_group, get_rank, init_process_group, wait_for_all
+
+torch.set_num_threads(1)
+faulthandler.dump_traceback_later(60, exit=True)
+store = torch.distributed.TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), 2, get_rank() == 0)
+for i in range(40):
+    met = torch.distributed.PrefixStore(str(i), store)
+    torch.distributed.init_process_group("gloo", store=met, rank=get_rank(), world_size=2)
+    init_process_group("cpu")
+    network = data_parallel(torch.nn.Linear(9, 9))
+    network(torch.rand(2, 9)).sum().backward()
+    wait_for_all()
+    destroy_process_group()
+    del network
+store.set(str(get_rank()), "done")
+store.wait(["0", "1"])  # before the one who keeps the store ends
+"""
+
+
+def test_a_group_that_gradients_outlive_ends(tmp_path):
+    """As after an error, whose traceback holds the network."""
+    (tmp_path / "outlived.py").write_text(OUTLIVED)
+    on_two_processes(tmp_path / "outlived.py")
