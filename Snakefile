@@ -81,11 +81,15 @@ localrules:
     overview,
 
 
+GOALS = FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model")
+
+
 rule all:
     """The gallery and the sheets of a run, its scores where there is ground truth, its labels and a detector in the formats that are asked for."""
     input:
-        FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model"),
+        GOALS,
         FLOW.overview("scores.csv"),
+        lambda _: FLOW.lost(GOALS),
         lambda _: FLOW.check_until(workflow.dag_settings.until),
 
 

@@ -77,7 +77,7 @@ class MadeTables:
     def _table(self, blobs: Blobs, artifact: str, part: str) -> Output:
         schema = REJECTS if artifact == _REJECTS else TABLES[artifact].schema
         with blobs.draft(".parquet") as draft:
-            writer = TableWriter(draft, schema, 1024 if artifact == _REJECTS else TABLES[artifact].row_group)
+            writer = TableWriter(draft, schema, 4096 if artifact == _REJECTS else TABLES[artifact].row_group)
             for first in range(0, self.images, _TOGETHER):
                 numbers = np.arange(first, min(first + _TOGETHER, self.images))
                 columns = self._columns(artifact, part, schema, numbers)

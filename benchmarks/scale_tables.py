@@ -94,6 +94,19 @@ def tables(args: argparse.Namespace) -> None:
         print(f"{rows:>9,} images: {seconds:8.1f} s, {seconds / rows * 1e6:7.1f} µs an image; {mib} MiB", flush=True)
     growth = lines[-1]["mib"] / lines[0]["mib"] - 1
     print(f"{args.stage}: memory grows by {100 * growth:.1f} %", flush=True)
+    kept = {} if len(lines) < 3 else {"per_image": round(_per_image(*lines[-2:]) / _per_image(*lines[:2]), 3)}
+    if kept:
+        print(f"{args.stage}: a further image takes {kept['per_image']} of the time among many", flush=True)
+    result = {"device": machine("cpu"), "growth": round(growth, 3), **kept, "runs": lines}
+    _keep(args.stage, result)
+
+
+def _per_image(fewer: dict, more: dict) -> float:
+    """Seconds that a further image takes, without what a stage takes for any number."""
+    return (more["seconds"] - fewer["seconds"]) / (more["rows"] - fewer["rows"])
+
+
+def _keep(stage: str, result: dict) -> None:
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    kept[args.stage] = {"device": machine("cpu"), "growth": round(growth, 3), "runs": lines}
+    kept[stage] = result
     RESULTS.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", encoding="utf-8")

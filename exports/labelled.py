@@ -69,6 +69,8 @@ class Labelled:
 
     def _numbered_sources(self) -> tuple[set[str], int]:
         """The sources whose ids stay the numbers they are, and the largest of these."""
+        if not self.sources:
+            return ({""} if all(_is_number(image["image_id"]) for image, _ in self.entries()) else set()), 0
         numbers: dict[str, array | None] = {}
         for image, _ in self.entries():
             source, own = self._own_id(image)
@@ -78,7 +80,7 @@ class Labelled:
             else:
                 numbers[source] = None
         stay, taken = set(), np.zeros(0, np.int64)
-        for source in self.sources or ("",):
+        for source in self.sources:
             if (of_source := numbers.get(source)) and not np.isin(of_source, taken).any():
                 stay.add(source)
                 taken = np.append(taken, of_source)

@@ -11,7 +11,7 @@ from pipeline.dask_cluster import connected
 from pipeline.job import Job
 from structures.progress import progress
 
-GROUPS = 32  # row groups of a partition
+GROUPS = 2  # row groups of a partition
 _TEXTS = ("image_id", "caption_id", "text", "category", "surface")
 _MENTIONS = pa.schema(
     [(name, pa.string()) for name in _TEXTS] + [(name, pa.int32()) for name in ("start", "end", "count")]

@@ -313,7 +313,7 @@ class Job:
     def save_curve(self, curve: list[dict]) -> None:
         """Write a training curve (step, name, value)."""
         with self._blobs.draft(".parquet") as draft:
-            writer = TableWriter(draft, CURVE, 1024)
+            writer = TableWriter(draft, CURVE, 4096)
             for row in curve:
                 writer.add(**row)
             writer.close()
@@ -323,7 +323,7 @@ class Job:
         """Put a row aside that can't be processed; counted=False where that is ordinary. What is no Unicode is escaped."""
         if self._rejects is None:
             draft = self._exit.enter_context(self._blobs.draft(".parquet"))
-            self._rejects = TableWriter(draft, REJECTS, 1024)
+            self._rejects = TableWriter(draft, REJECTS, 4096)
             self._reject_draft = draft
         texts = {"image_id": str(image_id), "key": " ".join(map(str, key)), "detail": detail}
         texts = {name: one_line(text) for name, text in texts.items()}

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from pipeline import orphans
 from pipeline.arguments import CONFIG_VARIABLE
@@ -306,6 +307,27 @@ class Workflow:
         asked = {exports: self.config["export"]["formats"], model: self.config["export"]["onnx"]}
         exported = self.of_this_run(*(stage for stage, what in asked.items() if stage and what))
         return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
+
+    def lost(self, goals: Iterable[str]) -> list[str]:
+        """Of all that goals are made of the manifests that are not there though what was made of them is, as when a kill came
+        after Snakemake removed what a job was to make anew. `all` asks for them: Snakemake makes nothing again that only
+        something in the middle lacks."""
+        there = cache(os.path.exists)
+        lost, seen = [], set(goals)
+        left = sorted(seen)
+        while left:
+            made = left.pop()
+            *_, run, _, stage, name = made.split("/")
+            if stage == "ingest":
+                continue
+            part = name.removesuffix(".json")
+            for source in self.inputs(stage)(SimpleNamespace(run=run, shard=part, detector=part)):
+                if there(made) and not there(source):
+                    lost.append(source)
+                if source not in seen:
+                    seen.add(source)
+                    left.append(source)
+        return sorted(set(lost))
 
     def check_until(self, until: Iterable[str]) -> list[str]:
         """No further input of `all`. Raises UserError where Snakemake is asked to stop behind a stage that one round runs before the next round's: it

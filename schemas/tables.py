@@ -13,14 +13,14 @@ class Table:
     """A table's pyarrow schema, the stage that writes it, its key columns, and rows per Parquet row group.
 
     per: "shard" where the files are split by image, "detector" where each trained detector has one, "run" where there is
-    one file.
+    one file. row_group: what is read at once where a training asks for an image, so fewer where rows are large.
     """
 
     stage: str
     key: tuple[str, ...]
     schema: pa.Schema
     per: str = "shard"
-    row_group: int = 1024
+    row_group: int = 4096
 
 
 def _schema(*columns: tuple, nullable: tuple[str, ...] = ()) -> pa.Schema:
@@ -110,6 +110,7 @@ TABLES: dict[str, Table] = {
             ("iscrowd", pa.bool_(), "a region of many objects, never one"),
             nullable=("segmentation",),
         ),
+        row_group=2048,
     ),
     "labels": Table("ingest", ("image_id", "category"), _schema(_IMAGE, _CATEGORY)),
     "judged": Table(
@@ -285,6 +286,7 @@ TABLES: dict[str, Table] = {
             _DECIDED_BY,
         ),
         per="run",
+        row_group=2048,
     ),
     "teacher_masks": Table(
         "teacher_labels",
@@ -322,6 +324,7 @@ TABLES: dict[str, Table] = {
             ("area", pa.float64(), "pixels of the mask"),
         ),
         per="run",
+        row_group=2048,
     ),
     "label_noise": Table(
         "label_noise",

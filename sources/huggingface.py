@@ -149,7 +149,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _rows(root: Path, file: _File, columns: list[str]) -> Iterator[tuple[int, dict]]:
     """(its number, from 0 on; its cells) of each row of a file."""
     number = 0
-    with parquet_errors(root / file.path), pq.ParquetFile(readable(root / file.path)) as table:
+    with parquet_errors(root / file.path), pq.ParquetFile(readable(root / file.path), pre_buffer=False) as table:
         for batch in table.iter_batches(_BATCH, columns=columns):
             batch.validate(full=True)
             for row in batch.to_pylist() if columns else [{}] * batch.num_rows:

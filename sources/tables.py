@@ -140,7 +140,7 @@ def parquet_table(file: Path, wanted: tuple[str, ...] = ()) -> Table:
 
     def rows() -> Iterator[tuple[str, dict | str]]:
         number = 0
-        with parquet_errors(file), file.open("rb") as stream, pq.ParquetFile(stream) as table:
+        with parquet_errors(file), file.open("rb") as stream, pq.ParquetFile(stream, pre_buffer=False) as table:
             for batch in table.iter_batches(_BATCH, columns=read):
                 batch.validate(full=True)
                 for row in batch.to_pylist():

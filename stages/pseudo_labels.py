@@ -5,7 +5,7 @@ of several. Measures themselves are not comparable (Eq. 6 grows with the picture
 whatever its measures, with confidence 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline.conditions import first_round_alone, later_round_alone, measures_labels, reviewed
 from pipeline.stage import Input, Stage
@@ -32,10 +32,10 @@ def run(job) -> None:
     from structures.masks import box_of
 
     vocabulary = read_vocabulary(job.paths("categories")[0])
-    confidences, sure = _confidences(job, vocabulary)
+    confidences = _confidences(job, vocabulary)
 
     def labels(tell: bool = False) -> Iterator[dict]:
-        for row, confidence, is_sure in zip(_kept(job, vocabulary, tell), confidences, sure):
+        for row, (confidence, is_sure) in zip(_kept(job, vocabulary, tell), confidences()):
             if not is_sure:
                 if tell:
                     key, detail = (row["category"], row["instance"]), f"confidence {confidence:.3f}"
@@ -46,7 +46,7 @@ def run(job) -> None:
                 "category": row["category"],
                 "instance": row["instance"],
                 "bbox": _xywh(row["box"]) if row["decision"] == "box" else box_of(row["segmentation"]),
-                "confidence": float(confidence),
+                "confidence": confidence,
                 "segmentation": row["segmentation"],
                 "area": row["area"],
                 "decided_by": row["decided_by"],
@@ -59,30 +59,39 @@ def run(job) -> None:
         write_instances(draft, labelled("pseudo-labels", vocabulary, images=lambda: job.images("train"), labels=labels))
 
 
-def _confidences(job, vocabulary):
-    """The confidence of each of _kept's labels, in their order, [n] float64, and whether it is enough and above that of the
-    worst, [n] bool: of those that tie all are, or none."""
+def _confidences(job, vocabulary) -> Callable[[], Iterator[tuple[float, bool]]]:
+    """A function that gives the confidence of each of _kept's labels, in their order, and whether it is enough and above that
+    of the worst: of those that tie all are, or none. In memory are about ten bytes a label."""
     from array import array
+    from contextlib import ExitStack
+    from tempfile import TemporaryFile
 
-    import numpy as np
-
-    from structures.ranks import mean_rank_shares, rank_shares
+    from structures.ranks import above_share, mean_ranks
 
     p = job.params
-    columns = {name: array("f") for name in p.measures}  # as float32 as the tables have them
     decided = array("b")
-    for row in _kept(job, vocabulary):
-        decided.append(bool(row["decided_by"]))
-        if not decided[-1]:
-            for name, values in columns.items():
-                values.append(row[name])
-    waiting = ~np.frombuffer(decided, bool)
-    confidences, sure = np.ones(len(waiting)), np.ones(len(waiting), bool)
-    of_others = mean_rank_shares([np.frombuffer(values, np.float32) for values in columns.values()])
-    confidences[waiting], sure[waiting] = of_others, of_others >= p.min_quality
-    if p.worst > 0:
-        sure[waiting] &= rank_shares(of_others, upper=True) > p.worst
-    return confidences, sure
+    job.scratch.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        columns = {name: stack.enter_context(TemporaryFile(dir=job.scratch)) for name in p.measures}
+        for row in _kept(job, vocabulary):
+            decided.append(bool(row["decided_by"]))
+            if not decided[-1]:
+                for name, values in columns.items():
+                    values.write(array("f", [row[name]]))  # as float32 as the tables have it
+        ranks = mean_ranks([*columns.values()])
+    enough = above_share(ranks, p.worst)
+
+    def confidences() -> Iterator[tuple[float, bool]]:
+        others = zip(map(int, ranks), map(bool, enough))
+        for is_decided in decided:
+            if is_decided:
+                yield 1.0, True
+            else:
+                rank, is_sure = next(others)
+                confidence = rank / 2 / len(ranks)
+                yield confidence, is_sure and confidence >= p.min_quality
+
+    return confidences
 
 
 def _kept(job, vocabulary, tell: bool = False) -> Iterator[dict]:

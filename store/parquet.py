@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from store.blobs import check_content
 from structures.errors import UserError
 
+_BUFFER = 1024  # rows that wait as Python's values
+
 
 class SchemaError(ValueError):
     """A row that does not fit the table."""
@@ -62,7 +64,7 @@ class TableWriter:
         check_columns(row, self.schema)
         self._buffer.append(row)
         self.rows += 1
-        if len(self._buffer) >= self.row_group:
+        if len(self._buffer) >= min(self.row_group, _BUFFER):
             self._flush()
 
     def add_table(self, table: pa.Table) -> None:
@@ -172,7 +174,7 @@ def rows_of(part: pa.RecordBatch) -> Iterator[dict]:
 def open_table(path: Path) -> pq.ParquetFile:
     """A file of a table, whose checksums are verified in reading. Raises UserError."""
     with told(path):
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from pipeline.config import checked
+from pipeline.lineage import ancestors
 from tests.faults.runs import Snakemake, copy_of, forget, manifests
 
 pytestmark = pytest.mark.faults
@@ -41,3 +43,23 @@ def test_a_killed_run_goes_on_by_the_same_command_to_the_same_bytes(campaign, tm
         assert "Nothing to be done" in project.snakemake()
 
     campaign.run(check, each=1 / MOST / PARTS)
+
+
+def test_a_kill_before_a_job_has_made_anew_what_snakemake_removed_for_it(campaign, tmp_path, miniature, otherwise):
+    wanted, config = manifests(miniature), checked(miniature.config)
+    made_anew = [name for name in wanted if "select_boxes" in ancestors([name.split("/")[0]], config)]
+
+    def check(rng: random.Random) -> None:
+        project = copy_of(otherwise, tmp_path / "project")
+        manifest = project.run / "manifests" / rng.choice(made_anew)
+        snakemake = Snakemake(project)
+        while manifest.exists() and snakemake.ends(0.001) is None:
+            pass
+        snakemake.kill(alone=False)
+        campaign.count("kills")
+        snakemake = Snakemake(project)
+        assert snakemake.ends() == 0, snakemake.said()
+        assert manifests(project) == wanted, f"killed before {manifest} was made"
+        assert "Nothing to be done" in project.snakemake()
+
+    campaign.run(check, each=1 / 4 / MOST)

@@ -117,6 +117,17 @@ def test_nothing_is_done_twice(miniature):
     assert "Nothing to be done" in miniature.snakemake()
 
 
+def test_what_a_kill_took_from_the_middle_is_made_again(miniature):
+    """Snakemake removes the manifest that a job is to make anew; what was made of it is there, and as it will be."""
+    kept = {file: file.read_bytes() for file in (miniature.run / "manifests").rglob("*.json")}
+    middle = {miniature.run / "manifests" / name for name in ("gradcam/0.json", "train_detector/all.json")}
+    for file in middle:
+        file.unlink()
+    assert "train_detector all: nothing new" in miniature.snakemake()
+    assert {file: file.read_bytes() for file in (miniature.run / "manifests").rglob("*.json")} == kept
+    assert "Nothing to be done" in miniature.snakemake()
+
+
 def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(miniature):
     plan = miniature.snakemake("-n", "--config", "gradcam={iterations: 1}")
     planned = {line.split()[-1].rstrip(":") for line in plan.splitlines() if line.startswith(("rule ", "localrule "))}

@@ -1,17 +1,19 @@
 """The place of a number among others."""
 
+from contextlib import ExitStack
+from tempfile import TemporaryFile
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from structures.ranks import mean_rank_shares, rank_correlation, rank_share, rank_shares
+from structures.ranks import above_share, mean_ranks, rank_correlation, rank_share
 
 
 def test_it_is_what_pandas_says_ties_included():
     values = np.random.default_rng(0).integers(0, 9, 40).astype(np.float32)
     share = rank_share(values)
     assert [share(value) for value in values] == pytest.approx(pd.Series(values).rank(pct=True).tolist())
-    np.testing.assert_array_equal(rank_shares(values), [share(value) for value in values])
 
 
 def test_of_nothing_and_of_what_is_none_of_them():
@@ -19,18 +21,37 @@ def test_of_nothing_and_of_what_is_none_of_them():
     assert rank_share([1, 2, 3, 4])(2.5) == 0.5
 
 
-def test_the_mean_of_ranks_does_not_depend_on_the_order_of_the_columns():
+def ranks_of(*columns) -> np.ndarray:
+    with ExitStack() as stack:
+        files = [stack.enter_context(TemporaryFile()) for _ in columns]
+        for file, column in zip(files, columns):
+            np.asarray(column, np.float32).tofile(file)
+        return mean_ranks(files)
+
+
+@pytest.mark.parametrize("together", [7, 65536])
+def test_the_mean_of_ranks_does_not_depend_on_the_order_of_the_columns(monkeypatch, together):
+    monkeypatch.setattr("structures.ranks._TOGETHER", together)
     rng = np.random.default_rng(1)
-    for _ in range(50):
-        columns = [rng.permutation(40).astype(np.float32) for _ in range(4)]
-        shares = mean_rank_shares(columns)
-        np.testing.assert_array_equal(shares, mean_rank_shares(columns[::-1]))
-        assert shares == pytest.approx(pd.Series(np.mean(columns, axis=0)).rank(pct=True).to_numpy())
-    np.testing.assert_array_equal(mean_rank_shares(columns[:1]), rank_shares(columns[0]))
+    for _ in range(20):
+        columns = [rng.integers(0, 30, 40) for _ in range(4)]
+        ranks = ranks_of(*columns)
+        np.testing.assert_array_equal(ranks, ranks_of(*columns[::-1]))
+        mean = np.mean([pd.Series(column).rank() for column in columns], axis=0)
+        np.testing.assert_array_equal(ranks / 2, pd.Series(mean).rank())
+    np.testing.assert_array_equal(ranks_of(columns[0]) / 2, pd.Series(columns[0]).rank())
+    assert ranks_of([], []).tolist() == []
 
 
-def test_of_those_that_tie_the_upper_rank_is_that_of_all_of_them():
-    assert rank_shares(np.array([1, 1, 2, 3]), upper=True).tolist() == [0.5, 0.5, 0.75, 1]
+def test_of_those_that_tie_all_are_above_a_share_or_none():
+    assert above_share(np.array([1, 2, 3, 1]), 0.5).tolist() == [False, True, True, False]
+    assert above_share(np.array([1, 2, 3, 1]), 0.4).tolist() == [True] * 4
+    rng = np.random.default_rng(2)
+    for count in (0, 1, 9, 10, 100):
+        values = rng.integers(0, 30, count)
+        for share in (0.0, 0.07, 0.1, 0.29, 0.3, 0.57, 1.0):
+            expected = pd.Series(values).rank(pct=True, method="max") > share
+            np.testing.assert_array_equal(above_share(values, share), expected)
 
 
 def test_rank_correlation_of_distinct_values_is_spearmans_formula():
@@ -67,12 +88,3 @@ def test_rank_correlation_gives_ties_their_mean_rank():
 @pytest.mark.parametrize(("a", "b"), [([], []), ([1], [2]), ([1, 2, 3], [5, 5, 5])])
 def test_rank_correlation_is_0_where_there_is_no_order(a, b):
     assert rank_correlation(a, b) == 0
-
-
-def test_ranks_of_more_values_than_are_looked_up_together(monkeypatch):
-    monkeypatch.setattr("structures.ranks._TOGETHER", 7)
-    values = np.random.default_rng(2).integers(0, 30, 100).astype(np.float32)
-    np.testing.assert_array_equal(rank_shares(values), pd.Series(values).rank(pct=True))
-    np.testing.assert_array_equal(rank_shares(values, upper=True), pd.Series(values).rank(pct=True, method="max"))
-    total = pd.Series(values).rank() + pd.Series(-values).rank()
-    np.testing.assert_array_equal(mean_rank_shares([values, -values]), total.rank(pct=True))
