@@ -8,12 +8,14 @@ it holds every image at once; tests hold both to the same numbers.
 import contextlib
 import io
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval, Params
 
 from evaluation.ground_truth import categories_without_outline
+from structures.spilled import Spilled
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # the first of COCOeval.stats, in its order
 MAX_DETECTIONS = 100  # of a category in an image (COCO)
@@ -26,18 +28,20 @@ _DETECTION = np.dtype([("score", "<f4"), ("outcomes", "u1", (_AREAS * _THRESHOLD
 class AveragePrecision:
     """Scores of detections against annotations.
 
-    categories: that are measured; kind: "bbox" or "segm"; max_detections: of a category in an image that count, best first. In
-    memory is what became of each detection: 14 bytes.
+    categories: that are measured; kind: "bbox" or "segm"; max_detections: of a category in an image that count, best first;
+    folder: as Spilled's. What became of each detection, 14 bytes, lies in a file until its category's turn comes.
     """
 
-    def __init__(self, categories: Sequence[str], kind: str, max_detections: int = MAX_DETECTIONS):
+    def __init__(
+        self, categories: Sequence[str], kind: str, max_detections: int = MAX_DETECTIONS, folder: Path | None = None
+    ):
         self._numbers = {category: i for i, category in enumerate(sorted({*categories}), start=1)}
         self._params = Params(kind)
         self._params.maxDets = [max_detections]
         self._kind = kind
         self._waiting: list[tuple[tuple[int, int], list[dict], list[dict]]] = []
         self._not_exhaustive: set[tuple[int, int]] = set()  # waiting images by their place, from 1 on, and categories
-        self._detections = {number: bytearray() for number in self._numbers.values()}
+        self._detections, self._any_detection = Spilled(folder), False
         self._objects = np.zeros((len(self._numbers) + 1, _AREAS), np.int64)  # to be found, by category and area range
         self._known: set[int] = set()  # categories that have an object
         self._any_annotation = False
@@ -75,7 +79,7 @@ class AveragePrecision:
         is by the area of what is measured, its box or its mask, as in COCO's results of each kind.
         """
         self._match()
-        if not self._any_annotation or not any(self._detections.values()):
+        if not self._any_annotation or not self._any_detection:
             found = {
                 group: any(self._numbers[category] in self._known for category in members)
                 for group, members in groups.items()
@@ -112,7 +116,8 @@ class AveragePrecision:
             kept["outcomes"] = np.packbits(
                 outcomes.reshape(8 * kept["outcomes"].shape[1], -1), axis=0, bitorder="little"
             ).T
-            self._detections[category] += kept.tobytes()
+            self._detections.add(category, kept.tobytes())
+            self._any_detection |= bool(len(kept))
         self._waiting, self._not_exhaustive = [], set()
 
     def _evaluation(self) -> COCOeval:
@@ -155,16 +160,17 @@ class AveragePrecision:
         recalls = self._params.recThrs
         precision = -np.ones((_THRESHOLDS, len(recalls), _AREAS))
         detections = np.frombuffer(self._detections[number], _DETECTION)
-        order = np.argsort(-detections["score"], kind="mergesort")
+        detections = detections[np.argsort(-detections["score"], kind="mergesort")]
         for area, objects in enumerate(self._objects[number]):
             for threshold in range(_THRESHOLDS) if objects else ():
                 right, wrong = (
-                    np.cumsum(_outcome(detections, area, threshold, which)[order], dtype=np.int64) for which in (0, 1)
+                    np.cumsum(_outcome(detections, area, threshold, which), dtype=np.int32) for which in (0, 1)
                 )
                 of_recall = np.zeros(len(recalls))
-                if len(order):
+                if len(detections):
                     reached = np.searchsorted(right / objects, recalls, side="left")
-                    precise = right / (wrong + right + np.spacing(1))
+                    precise = wrong + right + np.spacing(1)
+                    np.divide(right, precise, out=precise)
                     precise = np.maximum.accumulate(precise[::-1])[::-1]
                     known = reached < len(precise)
                     of_recall[known] = precise[reached[known]]

@@ -46,7 +46,8 @@ def run(job) -> None:
             def images(competing: str, detector=detector, path=path):
                 return _detected(job, path, competing, truth, judged, ancestors, judges, f"scoring {detector}")
 
-            for row in protocol_scores(images, vocabulary.base, vocabulary.novel, job.params.max_detections):
+            settings = (vocabulary.base, vocabulary.novel, job.params.max_detections, job.scratch)
+            for row in protocol_scores(images, *settings):
                 writer.add(detector=detector, **row)
         if job.has("label_metrics"):
             for row in job.rows("label_metrics"):
@@ -140,35 +141,26 @@ def _with_iou(job, labels: Iterator[dict], ancestors, vocabulary) -> Iterator[tu
 
 def _confidence(job, ancestors, vocabulary) -> Iterator[dict]:
     """Of the labels that a detector learned from: the rank correlation of their confidence with the IoU."""
-    from array import array
-
-    import numpy as np
-
-    from structures.ranks import rank_correlation
+    from structures.ranks import RankCorrelation
 
     columns = ["image_id", "category", "confidence", "segmentation"]
-    groups, confidences, ious = array("b"), array("d"), array("d")
-    names = sorted(("base", "novel"))
+    of_groups = {"all": RankCorrelation(job.scratch)}
     for row, group, iou in _with_iou(job, job.rows("kept_labels", columns), ancestors, vocabulary):
-        groups.append(names.index(group))
-        confidences.append(row["confidence"])
-        ious.append(iou)
-    of_labels = np.asarray(groups)
-    yield {"group": "all", "metric": "rank_correlation", "value": rank_correlation(confidences, ious)}
-    for i in np.unique(of_labels):
-        of_group = (np.asarray(values)[of_labels == i] for values in (confidences, ious))
-        yield {"group": names[i], "metric": "rank_correlation", "value": rank_correlation(*of_group)}
+        for name in ("all", group):
+            if name not in of_groups:
+                of_groups[name] = RankCorrelation(job.scratch)
+            of_groups[name].add(row["confidence"], iou)
+    for group, correlation in sorted(of_groups.items()):
+        yield {"group": group, "metric": "rank_correlation", "value": correlation.value()}
 
 
 def _reliability(job, ancestors, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
-    from array import array
-
-    import numpy as np
+    from itertools import product
 
     from store.join import join_by_image
-    from structures.ranks import rank_correlation
+    from structures.ranks import RankCorrelation
 
     def known() -> Iterator[dict]:
         """The labels of which the noise is known, each with its alpha."""
@@ -184,22 +176,16 @@ def _reliability(job, ancestors, vocabulary) -> Iterator[dict]:
                 if key in alphas:
                     yield row | {"alpha": alphas[key]}
 
-    names, alphas, ious = {}, array("d"), array("d")
-    sources, groups = array("b"), array("b")  # as their places in names
+    pairs = {("all", "all"): RankCorrelation(job.scratch)}
     for row, group, iou in _with_iou(job, known(), ancestors, vocabulary):
-        for values, name in ((sources, row["source"]), (groups, group)):
-            values.append(names.setdefault(name, len(names)))
-        alphas.append(row["alpha"])
-        ious.append(iou)
-    of = {name: np.frombuffer(sources, np.int8) == i for name, i in names.items()}
-    of_group = {name: np.frombuffer(groups, np.int8) == i for name, i in names.items()}
-    everything = np.ones(len(ious), bool)
-    for source, here in [("all", everything), *((name, of[name]) for name in sorted(names) if of[name].any())]:
-        inside = [("all", here), *((name, here & of_group[name]) for name in sorted(names))]
-        for group, chosen in (pair for pair in inside if pair[0] == "all" or pair[1].any()):
-            alpha, iou = (np.asarray(values)[chosen] for values in (alphas, ious))
-            yield {"kind": source, "group": group, "metric": "iou", "value": float(iou.mean())}
-            yield {"kind": source, "group": group, "metric": "rank_correlation", "value": rank_correlation(alpha, iou)}
+        for key in product(("all", row["source"]), ("all", group)):
+            if key not in pairs:
+                pairs[key] = RankCorrelation(job.scratch)
+            pairs[key].add(row["alpha"], iou)
+    for (source, group), correlation in sorted(pairs.items()):
+        mean = float(correlation.column("b").mean()) if correlation.pairs else -1.0
+        yield {"kind": source, "group": group, "metric": "iou", "value": mean}
+        yield {"kind": source, "group": group, "metric": "rank_correlation", "value": correlation.value()}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """Numbers as their place among others, for scores whose size says nothing."""
 
+import math
+import struct
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike
+
+from structures.spilled import Spilled
 
 _TOGETHER = 65536  # values of which the place is looked up
+_PART = 4096  # bytes of a column that are looked at together: few enough for the squares of 100 million ranks in 64 bits
+_DOUBLE = struct.Struct("=d")
 
 
 def rank_share(values: Iterable[float]) -> Callable[[float], float]:
@@ -51,13 +56,36 @@ def above_share(values: np.ndarray, share: float) -> np.ndarray:
     return values >= np.sort(values)[most] if most < count else np.zeros(count, bool)
 
 
-def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's, of two columns of numbers [n], ties at their mean rank; 0 where one is constant or shorter than two."""
-    if len(a) < 2:
-        return 0.0
-    first, second = (pd.Series(_twice_ranks(values, np.sort(values)) / 2) for values in map(np.asarray, (a, b)))
-    value = float(first.corr(second))
-    return value if np.isfinite(value) else 0.0
+class RankCorrelation:
+    """Spearman's, of pairs of numbers that are added one at a time; in memory are eight bytes a pair. folder: as Spilled's."""
+
+    def __init__(self, folder: Path | None = None):
+        self._columns = Spilled(folder)
+        self.pairs = 0
+
+    def add(self, a: float, b: float) -> None:
+        self._columns.add("a", _DOUBLE.pack(a))
+        self._columns.add("b", _DOUBLE.pack(b))
+        self.pairs += 1
+
+    def column(self, which: str) -> np.ndarray:
+        """What was added first ("a") or second ("b") of each pair, [n] float64."""
+        return np.frombuffer(self._columns[which], np.float64)
+
+    def value(self) -> float:
+        """-1 to 1, ties at their mean rank; 0 where one number is always the same, or there are less than two pairs. To be asked
+        for once."""
+        for which in "ab":
+            ordered = self.column(which)
+            ordered.sort()
+            for part in self._columns.parts(which, _PART):
+                away = _twice_ranks(np.frombuffer(part, np.float64), ordered).astype(np.int64) - self.pairs - 1
+                self._columns.add(f"ranks {which}", away.tobytes())  # from the mean of the ranks, twice: sums are exact
+        sums = [0, 0, 0]
+        for part in zip(*(self._columns.parts(f"ranks {which}", _PART) for which in "ab")):
+            a, b = (np.frombuffer(ranks, np.int64) for ranks in part)
+            sums = [total + int(product) for total, product in zip(sums, (a @ b, a @ a, b @ b))]
+        return sums[0] / math.sqrt(sums[1] * sums[2]) if sums[1] and sums[2] else 0.0
 
 
 def _twice_ranks(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
