@@ -138,7 +138,7 @@ for stage in ORDER | SHIPPED_WEIGHTS:
         resources:
             **FLOW.resources(stage),
         params:
-            **FLOW.params(stage),
+            **FLOW.params(stage, workflow),
         shell:
             FLOW.command()
 

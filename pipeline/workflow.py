@@ -1,5 +1,6 @@
 """What the Snakefile asks for: each stage's inputs, outputs, resources and command line, from its declaration."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -43,6 +44,7 @@ from structures.addresses import Address
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
+_FEW_RUNS = 5  # as those of earlier rounds are
 _PARTS = {"shard": "{shard}", "detector": "{detector}"}
 
 
@@ -159,13 +161,18 @@ class Workflow:
             return None
         return lambda wildcards: stage if stage in workflow.group_settings.group_components else None
 
-    def params(self, stage: str) -> dict:
+    def params(self, stage: str, workflow) -> dict:
         """What Snakemake compares: a stage's parameters, the seed, its code's fingerprint, libraries and
-        device, the state of its files."""
+        device, the state of its files. What is alike in all runs of a stage of many jobs is no function, which Snakemake
+        would call for each."""
         declaration = stages()[stage]
+        has_many = declaration.per == "shard" and workflow.is_main_process and len(self.configs) <= _FEW_RUNS
 
-        def of_run(function: Callable[[dict], str]) -> Callable:
+        def of_run(function: Callable[[dict], str]) -> Callable | str:
             known = cache(lambda run: _WILDCARD.sub(r"<\1>", function(self.configs[run])))
+            with contextlib.suppress(UserError, OSError):  # a job says it
+                if has_many and len({known(run) for run in self.configs}) == 1:
+                    return known(self.run)
             return lambda wildcards: known(wildcards.run)
 
         def section(config: dict) -> str:
