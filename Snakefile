@@ -81,15 +81,13 @@ localrules:
     overview,
 
 
-GOALS = FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model")
-
-
 rule all:
     """The gallery and the sheets of a run, its scores where there is ground truth, its labels and a detector in the formats that are asked for."""
     input:
-        GOALS,
+        lambda _: FLOW.with_lost(
+            FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model")
+        ),
         FLOW.overview("scores.csv"),
-        lambda _: FLOW.lost(GOALS),
         lambda _: FLOW.check_until(workflow.dag_settings.until),
 
 

@@ -315,10 +315,10 @@ class Workflow:
         exported = self.of_this_run(*(stage for stage, what in asked.items() if stage and what))
         return self.of_this_run(*names) + exported + measured * has_ground_truth(self.config)
 
-    def lost(self, goals: Iterable[str]) -> list[str]:
-        """Of all that goals are made of the manifests that are not there though what was made of them is, as when a kill came
-        after Snakemake removed what a job was to make anew. `all` asks for them: Snakemake makes nothing again that only
-        something in the middle lacks."""
+    def with_lost(self, goals: list[str]) -> list[str]:
+        """Goals and, of all that they are made of, the manifests that are not there though what was made of them is, as when a
+        kill came after Snakemake removed what a job was to make anew: it makes nothing again that only something in the
+        middle lacks."""
         there = cache(os.path.exists)
         lost, seen = [], set(goals)
         left = sorted(seen)
@@ -334,7 +334,7 @@ class Workflow:
                 if source not in seen:
                     seen.add(source)
                     left.append(source)
-        return sorted(set(lost))
+        return goals + sorted({*lost} - {*goals})
 
     def check_until(self, until: Iterable[str]) -> list[str]:
         """No further input of `all`. Raises UserError where Snakemake is asked to stop behind a stage that one round runs before the next round's: it

@@ -17,7 +17,7 @@ class Spilled:
     def __init__(self, folder: Path | None = None):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-        self._file = TemporaryFile(dir=folder, buffering=0)
+        self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (closed with this object)
         self._waiting: dict[Hashable, bytearray] = {}
         self._pieces: dict[Hashable, list[tuple[int, int]]] = {}  # where they begin, and their bytes
         self._held = self._end = 0
