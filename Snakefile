@@ -64,6 +64,7 @@ ORDER = DATA_SET | PSEUDO_LABELS | DETECTOR | XPM | WHAT_CAME_OUT
 try:
     FLOW = Workflow(config, ORDER | SHIPPED_WEIGHTS, files=workflow.overwrite_configfiles or workflow.configfiles)
     FLOW.export()
+    GOALS = FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model")
     if workflow.is_main_process:
         FLOW.check_results()
         workflow.onerror(FLOW.tell_ended)
@@ -84,11 +85,8 @@ localrules:
 rule all:
     """The gallery and the sheets of a run, its scores where there is ground truth, its labels and a detector in the formats that are asked for."""
     input:
-        lambda _: FLOW.with_lost(
-            FLOW.goals("report", "gallery", scores="evaluate", exports="export", model="export_model")
-        ),
         FLOW.overview("scores.csv"),
-        lambda _: FLOW.check_until(workflow.dag_settings.until),
+        lambda _: FLOW.with_lost(GOALS) + FLOW.check_until(workflow.dag_settings.until),
 
 
 onstart:
