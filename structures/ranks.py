@@ -11,7 +11,9 @@ import numpy as np
 from structures.spilled import Spilled
 
 _TOGETHER = 65536  # values of which the place is looked up
-_PART = 4096  # bytes of a column that are looked at together: few enough for the squares of 100 million ranks in 64 bits
+_PART = (
+    4096  # bytes of a column that are looked at together: few enough for the squares of 100 million ranks in 64 bits
+)
 _DOUBLE = struct.Struct("=d")
 
 
