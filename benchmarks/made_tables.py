@@ -29,10 +29,14 @@ _REJECTS = "nouns/_rejects"  # one of each training image; other stages set noth
 class MadeTables:
     """Writes tables of so many images into the store of a data folder, and the manifests of a run.
 
-    picture: a file, and its name below the data set's folder; vocabulary: its base and novel names are named in turns.
+    picture: a file, and its name below the data set's folder; vocabulary: its base and novel names are named in turns;
+    in_shard: images of a file, of the tables that are split by image.
     """
 
-    def __init__(self, images: int, picture: Path, name: str, size: tuple[int, int], vocabulary: Vocabulary):
+    def __init__(
+        self, images: int, picture: Path, name: str, size: tuple[int, int], vocabulary: Vocabulary, in_shard: int
+    ):
+        self._in_shard = in_shard
         self.images, self._path, self._digest, self._size = images, name, file_digest(picture), size
         self._vocabulary, self._categories = vocabulary, np.array(vocabulary.measured)
         height, width = size
@@ -52,8 +56,14 @@ class MadeTables:
                     of_stage.append(self._names(blobs))
                 elif artifact == "embeddings":
                     of_stage.append(self._vectors(blobs))
-                elif not is_aside(artifact) or artifact == _REJECTS:
-                    of_stage.append(self._table(blobs, artifact, part))
+                elif is_aside(artifact) and artifact != _REJECTS:
+                    continue
+                elif per == "shard":
+                    for number, first in enumerate(range(0, self.images, self._in_shard)):
+                        images = range(first, min(first + self._in_shard, self.images))
+                        of_stage.append(self._table(blobs, artifact, str(number), images))
+                else:
+                    of_stage.append(self._table(blobs, artifact, part, range(self.images)))
         for (stage, shard), of_stage in outputs.items():
             manifest = Manifest(stage, shard, "made", "made", None, {}, outputs=of_stage)
             path = Run(data, run).manifest_path(stage, shard)
@@ -74,12 +84,12 @@ class MadeTables:
             writer.close()
             return Output("embeddings/all.parquet", *blobs.keep(draft), writer.rows)
 
-    def _table(self, blobs: Blobs, artifact: str, part: str) -> Output:
+    def _table(self, blobs: Blobs, artifact: str, part: str, images: range) -> Output:
         schema = REJECTS if artifact == _REJECTS else TABLES[artifact].schema
         with blobs.draft(".parquet") as draft:
             writer = TableWriter(draft, schema, 4096 if artifact == _REJECTS else TABLES[artifact].row_group)
-            for first in range(0, self.images, _TOGETHER):
-                numbers = np.arange(first, min(first + _TOGETHER, self.images))
+            for first in images[::_TOGETHER]:
+                numbers = np.arange(first, min(first + _TOGETHER, images.stop))
                 columns = self._columns(artifact, part, schema, numbers)
                 writer.add_table(pa.table([columns[name] for name in schema.names], schema.names))
             writer.close()

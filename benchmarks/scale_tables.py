@@ -1,6 +1,7 @@
 """What a stage takes of time and memory on tables of any number of images: benchmarks.scale's stages behind ingest.
 
-A stage runs as Snakemake runs it, in a process of its own, on one shard of all images. Seconds of the processor, the largest
+A stage runs as Snakemake runs it, in a process of its own: one that runs for each shard on one shard of all images, one that
+gathers shards on shards of 100,000 images at most. Seconds of the processor, the largest
 resident memory of its process, and what that grows by from the least to the largest number of images, are printed and kept in
 scale.json.
 """
@@ -24,6 +25,7 @@ from sources.vocabulary import Vocabulary
 
 RESULTS = Path(__file__).with_name("scale.json")
 VOCABULARY = Vocabulary(base=("cat", "dog", "umbrella"), novel=("kite",))
+IN_SHARD = 100_000  # images
 SIZE = (96, 128)  # height and width of the picture
 # Stages that run before, on the same tables, for a checkpoint.
 BEFORE = {"finetune_detector": ("train_detector",), "train_student": ("train_teacher",)}
@@ -63,7 +65,8 @@ def prepare(names: Sequence[str], rows: int, folder: Path) -> Place:
     settings = load(place.config)
     before = [stage for name in names for stage in BEFORE.get(name, ())]
     wanted = {artifact for name in (*before, *names) for artifact in stages()[name].inputs(settings)}
-    made = MadeTables(rows, picture, picture.name, SIZE, VOCABULARY)
+    of_shards = all(stages()[name].per == "shard" for name in names)
+    made = MadeTables(rows, picture, picture.name, SIZE, VOCABULARY, rows if of_shards else IN_SHARD)
     made.write(folder / "data", settings["run"], sorted(wanted - {*before}), settings["detectors"])
     for stage in before:
         place.usage(*command(stage, place))

@@ -190,7 +190,7 @@ TABLES: dict[str, Table] = {
                 "intersection over union of the picture's maps and its mirror image's, 0 to 1; -1 where gradcam.mirrored is false",
             ),
         ),
-        row_group=512,
+        row_group=1024,
     ),
     "proposals": Table("selective_search", ("image_id",), _PROPOSALS, row_group=256),
     "wspn_proposals": Table("propose", ("image_id",), _PROPOSALS, row_group=1024),
