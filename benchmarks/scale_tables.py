@@ -57,7 +57,9 @@ MEASURED = (
 
 def prepare(names: Sequence[str], rows: int, folder: Path) -> Place:
     """A place in which these stages find what they read, of so many images. folder: an empty one."""
-    place = Place(folder, 0, 0, CONFIG)
+    of_shards = all(stages()[name].per == "shard" for name in names)
+    in_shard = rows if of_shards else IN_SHARD
+    place = Place(folder, 0, 0, CONFIG | {"shards": -(-rows // in_shard)})
     picture = folder / "data/toy/picture.png"
     picture.parent.mkdir(parents=True)
     pixels = np.random.default_rng(1).integers(0, 255, (*SIZE, 3), np.uint8)
@@ -65,8 +67,7 @@ def prepare(names: Sequence[str], rows: int, folder: Path) -> Place:
     settings = load(place.config)
     before = [stage for name in names for stage in BEFORE.get(name, ())]
     wanted = {artifact for name in (*before, *names) for artifact in stages()[name].inputs(settings)}
-    of_shards = all(stages()[name].per == "shard" for name in names)
-    made = MadeTables(rows, picture, picture.name, SIZE, VOCABULARY, rows if of_shards else IN_SHARD)
+    made = MadeTables(rows, picture, picture.name, SIZE, VOCABULARY, in_shard)
     made.write(folder / "data", settings["run"], sorted(wanted - {*before}), settings["detectors"])
     for stage in before:
         place.usage(*command(stage, place))
