@@ -1,7 +1,7 @@
 """What a stage takes of time and memory on tables of any number of images: benchmarks.scale's stages behind ingest.
 
 A stage runs as Snakemake runs it, in a process of its own: one that runs for each shard on one shard of all images, one that
-gathers shards on shards of 100,000 images at most. Seconds of the processor, the largest
+gathers shards on shards of 10,000 images at most. Seconds of the processor, the largest
 resident memory of its process, and what that grows by from the least to the largest number of images, are printed and kept in
 scale.json.
 """
@@ -25,7 +25,7 @@ from sources.vocabulary import Vocabulary
 
 RESULTS = Path(__file__).with_name("scale.json")
 VOCABULARY = Vocabulary(base=("cat", "dog", "umbrella"), novel=("kite",))
-IN_SHARD = 100_000  # images
+IN_SHARD = 10_000  # images
 SIZE = (96, 128)  # height and width of the picture
 # Stages that run before, on the same tables, for a checkpoint.
 BEFORE = {"finetune_detector": ("train_detector",), "train_student": ("train_teacher",)}

@@ -23,7 +23,6 @@ DISTRIBUTIONS = {
     "nltk": ("nltk",),
     "numpy": ("numpy",),
     "onnx": ("onnx",),
-    "pandas": ("pandas",),
     "pyarrow": ("pyarrow",),
     "pycocotools": ("pycocotools",),
     "safetensors": ("safetensors",),

@@ -165,20 +165,17 @@ class PictureList:
         self._rows.execute("UPDATE pictures SET sha256 = NULL WHERE image_id IN (SELECT image_id FROM repeated)")
         yield from self._rows.execute("SELECT image_id, kept FROM repeated ORDER BY image_id")
 
-    def assign(self, shards: int) -> None:
-        """Give those that can be used to shards: in turn, in the order of their ids; but those inside of files that hold many
-        in runs of one length, a split's in the order of their paths, so that a job reads few such files, and each from its start
-        to its end."""
-        assign = (
-            "UPDATE pictures SET shard = assigned.shard FROM (SELECT image_id, {} AS shard FROM pictures WHERE sha256 IS NOT NULL "
-            "AND {}) AS assigned WHERE assigned.image_id = pictures.image_id"
+    def assign(self, shards: int, sources: bool = False) -> None:
+        """Give those that can be used to shards, in runs of one length in the order of their ids, so that tables are read one
+        file after the other; but those inside of files that hold many in the order of their paths, so that a job reads few such
+        files, and each from its start to its end. sources: whether ids begin with a source's name and a slash."""
+        place = f"{'substr(image_id, 1, instr(image_id, ?)) || ' if sources else ''}path"
+        self._rows.execute(
+            "UPDATE pictures SET shard = assigned.shard FROM (SELECT image_id, "
+            f"(row_number() OVER (ORDER BY CASE WHEN packed THEN {place} ELSE image_id END, image_id) - 1) * ? / count(*) OVER () "
+            "AS shard FROM pictures WHERE sha256 IS NOT NULL) AS assigned WHERE assigned.image_id = pictures.image_id",
+            ("/", shards) if sources else (shards,),
         )
-        in_turn = "(row_number() OVER (ORDER BY image_id) - 1) % ?"
-        self._rows.execute(assign.format(in_turn, "NOT packed"), (shards,))
-        in_runs = "(row_number() OVER (ORDER BY path, image_id) - 1) * ? / ?"
-        counted = "SELECT split, count(*) FROM pictures WHERE sha256 IS NOT NULL AND packed GROUP BY split"
-        for split, count in self._rows.execute(counted).fetchall():
-            self._rows.execute(assign.format(in_runs, "packed AND split = ?"), (shards, count, split))
 
     def shard(self, image_id: str) -> int | None:
         """The shard of a picture; None of one that is not listed, or can't be used."""

@@ -44,6 +44,7 @@ from structures.addresses import Address
 from structures.errors import UserError
 
 _WILDCARD = re.compile(r"\{(\w+)\}")  # Snakemake would take a pattern of the configuration for its own
+_FILLED_IN = re.compile(r"\{\s*\w")  # so begins what Snakemake fills in where a parameter is no function
 _FEW_RUNS = 5  # as those of earlier rounds are
 _PARTS = {"shard": "{shard}", "detector": "{detector}"}
 
@@ -171,7 +172,8 @@ class Workflow:
         def of_run(function: Callable[[dict], str]) -> Callable | str:
             known = cache(lambda run: _WILDCARD.sub(r"<\1>", function(self.configs[run])))
             with contextlib.suppress(UserError, OSError):  # a job says it
-                if has_many and len({known(run) for run in self.configs}) == 1:
+                alike = {known(run) for run in self.configs} if has_many else set()
+                if len(alike) == 1 and not _FILLED_IN.search(known(self.run)):
                     return known(self.run)
             return lambda wildcards: known(wildcards.run)
 

@@ -162,7 +162,7 @@ def _write_images(job, pictures) -> None:
     """Give every picture that can be used to a shard, and write the table images."""
     from pipeline.spill import Spill
 
-    pictures.assign(job.shards)
+    pictures.assign(job.shards, sources=any(source.name for source in job.sources))
     with Spill(job, "images") as images:
         for picture in pictures.usable():
             row = picture._asdict()

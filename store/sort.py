@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from store.parquet import open_table, read_rows, told
 
-_TOGETHER = 65536  # rows that are sorted in memory
+_TOGETHER, _GROUP = 32768, 4096  # rows that are sorted in memory, and read again at once
 
 
 def sort_rows(paths: Iterable[Path], by: Sequence[str], folder: Path) -> Callable[[], Iterator[dict]]:
@@ -19,6 +19,15 @@ def sort_rows(paths: Iterable[Path], by: Sequence[str], folder: Path) -> Callabl
     place in it, come first. folder: takes sorted parts, under names that this function alone uses in it."""
     folder.mkdir(parents=True, exist_ok=True)
     parts: list[Path] = []
+    waiting: list[pa.RecordBatch] = []
+
+    def write() -> None:
+        if waiting:
+            part = pa.Table.from_batches(waiting).sort_by([(name, "ascending") for name in by])
+            parts.append(folder / f"sorted_{len(parts):05d}.parquet")
+            pq.write_table(part, parts[-1], row_group_size=_GROUP, compression="zstd", write_page_checksum=True)
+            waiting.clear()
+
     for path in paths:
         with open_table(path) as file:
             batches = file.iter_batches(batch_size=_TOGETHER)
@@ -27,9 +36,10 @@ def sort_rows(paths: Iterable[Path], by: Sequence[str], folder: Path) -> Callabl
                     batch = next(batches, None)
                 if batch is None:
                     break
-                part = pa.Table.from_batches([batch]).sort_by([(name, "ascending") for name in by])
-                parts.append(folder / f"sorted_{len(parts):05d}.parquet")
-                pq.write_table(part, parts[-1], compression="zstd", write_page_checksum=True)
+                if sum(map(len, waiting)) + len(batch) > _TOGETHER:
+                    write()
+                waiting.append(batch)
+    write()
     return partial(_merged, parts, itemgetter(*by))
 
 

@@ -32,7 +32,9 @@ def test_ids_come_in_the_order_of_python_and_may_be_changed_meanwhile(pictures):
     usable = [listed.image_id for listed in pictures.usable()]
     assert usable == sorted(filter(str.isdecimal, ids)) == list(pictures.of_part(0)) and not list(pictures.of_part(1))
     pictures.assign(5)
-    assert [pictures.shard(image_id) for image_id in (usable[7], "é", "none", "\udcff")] == [2, None, None, None]
+    shards = [pictures.shard(image_id) for image_id in usable]
+    assert shards == [i * 5 // len(usable) for i in range(len(usable))]
+    assert [pictures.shard(image_id) for image_id in ("é", "none", "\udcff")] == [None] * 3
     assert [pictures.size(image_id) for image_id in ("9", "é", "none", "\udcff")] == [(6, 8), None, None, None]
 
 
@@ -66,11 +68,18 @@ def test_of_equal_pictures_those_of_one_source_are_kept(pictures):
     assert [listed.image_id for listed in pictures.usable()] == ["a3", "b1", "b2", "c4"]
 
 
-def test_pictures_of_files_that_hold_many_go_in_runs_by_their_paths_and_others_in_turn(pictures):
+def test_pictures_go_in_runs_by_their_ids_and_those_of_files_that_hold_many_by_their_paths(pictures):
     rows = [("z", "a.tar#1"), ("y", "a.tar#2"), ("x", "b.tar#1"), ("w", "b.tar#2")]
     held = [picture(i, path=path, sha256="0")._replace(packed=True) for i, path in rows]
-    held_out = [picture("u", path="a.tar#3", sha256="0", split="val")._replace(packed=True)]
-    pictures.add([*held, *held_out, *(picture(i, sha256="0") for i in "abcd"), picture("bad")])
-    pictures.assign(2)
-    assert [pictures.shard(i) for i in "zyxw"] == [0, 0, 1, 1] and pictures.shard("u") == 0
-    assert [pictures.shard(i) for i in "abcd"] == [0, 1, 0, 1] and pictures.shard("bad") is None
+    pictures.add([*held, *(picture(i, sha256="0", split=split) for i, split in zip("defg", ["train", "val"] * 2))])
+    pictures.add([picture("bad")])
+    pictures.assign(4)
+    assert [pictures.shard(i) for i in "zyxwdefg"] == [0, 0, 1, 1, 2, 2, 3, 3] and pictures.shard("bad") is None
+
+
+def test_of_several_sources_pictures_go_in_runs_of_one_source_after_the_other(pictures):
+    pictures.add(picture(f"b/{i}", path=f"a{i}.jpg", sha256="0") for i in range(4))
+    pictures.add(picture(f"a/{i}", path=f"{9 - i}.tar#0", sha256="0")._replace(packed=True) for i in range(4))
+    pictures.assign(4, sources=True)
+    assert [pictures.shard(f"a/{i}") for i in range(4)] == [1, 1, 0, 0]
+    assert [pictures.shard(f"b/{i}") for i in range(4)] == [2, 2, 3, 3]
