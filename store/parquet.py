@@ -3,6 +3,7 @@
 Every page is written with its checksum, which is verified whenever it is read, also hours after the file was checked.
 """
 
+import errno
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -185,6 +186,8 @@ def told(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            raise UserError(f"{path}: too many files are open at once; raise the limit (`ulimit -n 65536`)") from error
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"{path} does not hold what was written ({reason}); run `python -m store verify --repair`, then snakemake again"

@@ -1,10 +1,12 @@
 """Bytes of several names that come in any order, in bounded memory: what is more lies in a file until it is asked for."""
 
+from array import array
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
-_HELD = 1 << 20  # bytes
+_HELD = 1 << 20  # bytes at least
+_OF_NAME = 2048  # bytes, about, that wait of each name before they are written together
 
 
 class Spilled:
@@ -19,7 +21,7 @@ class Spilled:
             folder.mkdir(parents=True, exist_ok=True)
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (closed with this object)
         self._waiting: dict[Hashable, bytearray] = {}
-        self._pieces: dict[Hashable, list[tuple[int, int]]] = {}  # where they begin, and their bytes
+        self._pieces: dict[Hashable, tuple[array, array]] = {}  # of each name where they begin, and their bytes
         self._held = self._end = 0
 
     def add(self, name: Hashable, content: bytes) -> None:
@@ -27,12 +29,14 @@ class Spilled:
             return
         self._waiting.setdefault(name, bytearray()).extend(content)
         self._held += len(content)
-        if self._held >= _HELD:
+        if self._held >= max(_HELD, _OF_NAME * len(self._waiting)):
             self._spill()
 
     def _spill(self) -> None:
         for name, content in self._waiting.items():
-            self._pieces.setdefault(name, []).append((self._end, len(content)))
+            starts, sizes = self._pieces.setdefault(name, (array("Q"), array("Q")))
+            starts.append(self._end)
+            sizes.append(len(content))
             self._end += len(content)
         content = memoryview(b"".join(self._waiting.values()))
         while content:
@@ -42,7 +46,8 @@ class Spilled:
     def __getitem__(self, name: Hashable) -> bytearray:
         """All that was added of a name, nothing where it is none."""
         waiting = self._waiting.get(name, b"")
-        content = bytearray(sum(size for _, size in self._pieces.get(name, [])) + len(waiting))
+        _, sizes = self._pieces.get(name, ((), ()))
+        content = bytearray(sum(sizes) + len(waiting))
         place = 0
         for piece in self._pieces_of(name):
             content[place : place + len(piece)] = piece
@@ -61,7 +66,7 @@ class Spilled:
             yield part
 
     def _pieces_of(self, name: Hashable) -> Iterator[bytes]:
-        for start, size in self._pieces.get(name, []):
+        for start, size in zip(*self._pieces.get(name, ((), ()))):
             piece = bytearray(size)
             self._read(start, memoryview(piece))
             yield piece

@@ -18,8 +18,14 @@ _ONE_PROCESS = (
 
 # What benchmarks.rates measures: networks of these sizes, pictures of 640 x 480.
 _PUBLISHED = {
-    "backbone": {"train_wspn": "resnet50", "train_detector": "resnet50", "detect": "resnet50", "relabel": "resnet50"},
-    "min_size": {"train_wspn": 480},
+    "backbone": {
+        "train_wspn": "resnet50",
+        "propose": "resnet50",
+        "train_detector": "resnet50",
+        "detect": "resnet50",
+        "relabel": "resnet50",
+    },
+    "min_size": {"train_wspn": 480, "propose": 480},
     "training.precision": {"train_detector": "bf16"},
 }
 _PUBLISHED_ALWAYS = {

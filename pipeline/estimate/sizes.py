@@ -23,6 +23,7 @@ from structures.errors import UserError
 from structures.remote import AddressError
 
 _PAIRS_A_CAPTION = 340_000 / 591_753  # COCO's 65 categories (docs/scale.md)
+_NOT_COUNTED = "not counted, so that all below is too little; tell them"
 _CAPTIONS_A_SCENE = 2  # of the drawn data set
 _PHOTOGRAPH, _SCENE = 640 * 480, 192 * 144  # pixels
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -54,6 +55,9 @@ def count(config: dict, data: Path, *, ingested: bool, given: dict[str, int | No
         told += how
     named = {"images": "train", "val_images": "val", "captions": "captions", "pairs": "pairs"}
     sizes = replace(sizes, **{named[name]: float(value) for name, value in given.items() if value is not None})
+    told = [
+        line for line in told if _NOT_COUNTED not in line or not given.get("val_images" if "val:" in line else "images")
+    ]
     told += [f"{name.replace('_', ' ')}: given" for name, value in given.items() if value is not None]
     if not sizes.train:
         raise UserError(
@@ -127,7 +131,7 @@ def _of_files(config: dict) -> tuple[Sizes, list[str]]:
                 images[name] += of_part
                 captions += texts
                 label = f"{source.name}/{name}" if source.name else name
-                told.append(f"pictures of {label}: {how or 'not counted, so that all below is too little; tell them'}")
+                told.append(f"pictures of {label}: {how or _NOT_COUNTED}")
     train, val = images["train"] + images["captioned"], images["val"]
     if not val:
         val = round((images["train"] or train) * config["ingest"]["holdout"])

@@ -150,6 +150,8 @@ def depends(stage: str, settings: Settings, part: str, sizes: Sizes) -> dict[str
     keys = WORK[stage].depends
     if stage == "detect" and part in ("train_teacher", "train_student"):
         keys = _TEACHER
+    if settings.get("propose.by") == "wspn" and stage == "propose":
+        keys = (*keys, *(key for key in _WSPN if key != "train_wspn.boxes"))
     found = {key.split(".", 1)[1] if key.startswith(_NETWORKS) else key: settings.get(key) for key in keys}
     if stage not in _WITHOUT_PICTURES and sizes.pixels:
         found["pictures"] = "small" if sizes.pixels < _SMALL else "photographs"

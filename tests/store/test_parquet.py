@@ -1,10 +1,13 @@
 """Tables: round trips and refusals."""
 
+import os
+import resource
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from store.parquet import SchemaError, TableWriter, read_rows, read_table
+from store.parquet import SchemaError, TableWriter, open_table, read_rows, read_table
 from structures.errors import UserError
 
 
@@ -84,3 +87,18 @@ def test_a_bit_that_flipped_in_a_page_is_found_whenever_it_is_read(tmp_path):
         list(read_rows([path]))
     with pytest.raises(UserError, match="does not hold what was written"):
         read_table(path)
+
+
+def test_too_many_open_files_are_no_broken_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", lambda *_, **__: os.open(tmp_path, os.O_RDONLY))
+    paths, opened = [tmp_path / "x.parquet"] * 1000, []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with pytest.raises(UserError, match=r"x\.parquet: too many files are open at once; raise the limit"):
+            for path in paths:
+                opened.append(open_table(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in opened:
+            os.close(descriptor)

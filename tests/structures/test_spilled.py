@@ -7,6 +7,7 @@ from structures import spilled
 
 def test_all_that_was_added_is_given_back_while_more_is_added(tmp_path, monkeypatch):
     monkeypatch.setattr(spilled, "_HELD", 50)
+    monkeypatch.setattr(spilled, "_OF_NAME", 20)
     rng = random.Random(0)
     store, expected = spilled.Spilled(tmp_path / "scratch"), {name: b"" for name in range(5)}
     for _ in range(400):
@@ -24,6 +25,7 @@ def test_all_that_was_added_is_given_back_while_more_is_added(tmp_path, monkeypa
 
 def test_what_is_added_while_parts_are_read_is_none_of_them(tmp_path, monkeypatch):
     monkeypatch.setattr(spilled, "_HELD", 50)
+    monkeypatch.setattr(spilled, "_OF_NAME", 20)
     store = spilled.Spilled()
     store.add("a", bytes(range(120)))
     store.add("a", b"and what still waits")

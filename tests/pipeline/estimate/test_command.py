@@ -48,6 +48,14 @@ def test_nothing_is_needed_to_estimate_a_run_but_its_configuration(project):
     assert not (project.folder / "data" / "store").exists()
 
 
+def test_a_network_of_the_published_size_is_not_estimated_by_the_embedded_runs(project):
+    told = ("--images", "118287", "--val-images", "5000", "--captions", "591753", "--gpus", "0", "--cores", "2")
+    text = estimate(project, "--configfile", str(ROOT / "config/coco.yaml"), *told, "--until", "propose")
+    row = rows(text)["propose"]
+    assert re.fullmatch(r"(7|8)\d\.\d h", row[2]) and row[-1].startswith("shipped (2 cores"), row
+    assert "not counted" not in text and "images: given" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
