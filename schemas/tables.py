@@ -340,7 +340,6 @@ TABLES: dict[str, Table] = {
             ("side", pa.int32(), "cells"),
         ),
         per="run",
-        row_group=2048,
     ),
     "embeddings": Table(
         "embed_text",

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
-_HELD = 1 << 20  # bytes at least
+_HELD = 1 << 18  # bytes at least
 _OF_NAME = 2048  # bytes, about, that wait of each name before they are written together
 
 
