@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import dask
@@ -147,5 +148,6 @@ def test_a_caller_with_an_event_loop_of_its_own_is_answered(monkeypatch):
     async def asks() -> None:
         dask_cluster._check_answer("tcp://127.0.0.1:1")
 
-    with pytest.raises(UserError, match=r"no Dask scheduler answers.*1 \((?!asyncio)"):
-        asyncio.run(asks())
+    # in a thread of its own: a browser's driver keeps a loop running in the main one
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UserError, match=r"no Dask scheduler answers.*1 \((?!asyncio)"):
+        pool.submit(asyncio.run, asks()).result()

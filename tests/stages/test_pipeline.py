@@ -1,6 +1,7 @@
 """The miniature pipeline: its artifacts, what reruns when, and that neither shards nor a second run change a byte."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -117,15 +118,16 @@ def test_nothing_is_done_twice(miniature):
     assert "Nothing to be done" in miniature.snakemake()
 
 
-def test_what_a_kill_took_from_the_middle_is_made_again(miniature):
+def test_what_a_kill_took_from_the_middle_is_made_again(miniature, tmp_path):
     """Snakemake removes the manifest that a job is to make anew; what was made of it is there, and as it will be."""
-    kept = {file: file.read_bytes() for file in (miniature.run / "manifests").rglob("*.json")}
-    middle = {miniature.run / "manifests" / name for name in ("gradcam/0.json", "train_detector/all.json")}
-    for file in middle:
-        file.unlink()
-    assert "train_detector all: nothing new" in miniature.snakemake()
-    assert {file: file.read_bytes() for file in (miniature.run / "manifests").rglob("*.json")} == kept
-    assert "Nothing to be done" in miniature.snakemake()
+    shutil.copytree(miniature.folder, tmp_path / "copy", symlinks=True)
+    copy = Project(tmp_path / "copy", MINIATURE)
+    kept = {file: file.read_bytes() for file in (copy.run / "manifests").rglob("*.json")}
+    for name in ("gradcam/0.json", "train_detector/all.json"):
+        (copy.run / "manifests" / name).unlink()
+    assert "train_detector all: nothing new" in copy.snakemake()
+    assert {file: file.read_bytes() for file in (copy.run / "manifests").rglob("*.json")} == kept
+    assert "Nothing to be done" in copy.snakemake()
 
 
 def test_a_changed_parameter_reruns_its_stage_and_what_depends_on_it(miniature):
