@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from schemas.tables import TABLES
 from sources.coco import read_coco
 from store.manifest import Run
+from tests.conftest import MINIATURE, Project
 
 
 def test_every_table_can_be_read_and_has_its_schema(miniature):
