@@ -28,7 +28,11 @@ VOCABULARY = Vocabulary(base=("cat", "dog", "umbrella"), novel=("kite",))
 IN_SHARD = 10_000  # images
 SIZE = (96, 128)  # height and width of the picture
 # Stages that run before, on the same tables, for a checkpoint.
-BEFORE = {"finetune_detector": ("train_detector",), "train_student": ("train_teacher",)}
+BEFORE = {
+    "finetune_detector": ("train_detector",),
+    "train_teacher": ("pretrain_captions",),
+    "train_student": ("pretrain_captions", "train_teacher"),
+}
 CONFIG = FEW_STEPS | {
     "rounds": 1,
     "propose": {"by": "wspn"},
