@@ -141,14 +141,14 @@ def _with_iou(job, labels: Iterator[dict], ancestors, vocabulary) -> Iterator[tu
 
 def _confidence(job, ancestors, vocabulary) -> Iterator[dict]:
     """Of the labels that a detector learned from: the rank correlation of their confidence with the IoU."""
+    from collections import defaultdict
+
     from structures.ranks import RankCorrelation
 
     columns = ["image_id", "category", "confidence", "segmentation"]
-    of_groups = {"all": RankCorrelation(job.scratch)}
+    of_groups = defaultdict(lambda: RankCorrelation(job.scratch), all=RankCorrelation(job.scratch))
     for row, group, iou in _with_iou(job, job.rows("kept_labels", columns), ancestors, vocabulary):
         for name in ("all", group):
-            if name not in of_groups:
-                of_groups[name] = RankCorrelation(job.scratch)
             of_groups[name].add(row["confidence"], iou)
     for group, correlation in sorted(of_groups.items()):
         yield {"group": group, "metric": "rank_correlation", "value": correlation.value()}
@@ -157,6 +157,7 @@ def _confidence(job, ancestors, vocabulary) -> Iterator[dict]:
 def _reliability(job, ancestors, vocabulary) -> Iterator[dict]:
     """Of the student's labels, by where they come from: mean IoU with the truth, and its rank correlation with
     alpha."""
+    from collections import defaultdict
     from itertools import product
 
     from store.join import join_by_image
@@ -176,11 +177,9 @@ def _reliability(job, ancestors, vocabulary) -> Iterator[dict]:
                 if key in alphas:
                     yield row | {"alpha": alphas[key]}
 
-    pairs = {("all", "all"): RankCorrelation(job.scratch)}
+    pairs = defaultdict(lambda: RankCorrelation(job.scratch), {("all", "all"): RankCorrelation(job.scratch)})
     for row, group, iou in _with_iou(job, known(), ancestors, vocabulary):
         for key in product(("all", row["source"]), ("all", group)):
-            if key not in pairs:
-                pairs[key] = RankCorrelation(job.scratch)
             pairs[key].add(row["alpha"], iou)
     for (source, group), correlation in sorted(pairs.items()):
         mean = float(correlation.column("b").mean()) if correlation.pairs else -1.0

@@ -42,7 +42,7 @@ def run(job) -> None:
     known, judges = set(vocabulary.measured), Judges(None, job.rows("source_categories"))
     protocols = {table: protocol for table, protocol in LABELS.items() if job.has(table)}
     precision = {
-        (protocol, kind): AveragePrecision(vocabulary.measured, kind)
+        (protocol, kind): AveragePrecision(vocabulary.measured, kind, folder=job.scratch)
         for protocol in ("gradcam_labels", *protocols.values())
         for kind in ("bbox", "segm")
     }

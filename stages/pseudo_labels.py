@@ -63,22 +63,19 @@ def _confidences(job, vocabulary) -> Callable[[], Iterator[tuple[float, bool]]]:
     """A function that gives the confidence of each of _kept's labels, in their order, and whether it is enough and above that
     of the worst: of those that tie all are, or none. In memory are about ten bytes a label."""
     from array import array
-    from contextlib import ExitStack
-    from tempfile import TemporaryFile
 
     from structures.ranks import above_share, mean_ranks
+    from structures.spilled import Spilled
 
     p = job.params
     decided = array("b")
-    job.scratch.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        columns = {name: stack.enter_context(TemporaryFile(dir=job.scratch)) for name in p.measures}
-        for row in _kept(job, vocabulary):
-            decided.append(bool(row["decided_by"]))
-            if not decided[-1]:
-                for name, values in columns.items():
-                    values.write(array("f", [row[name]]))  # as float32 as the tables have it
-        ranks = mean_ranks([*columns.values()])
+    columns = Spilled(job.scratch)
+    for row in _kept(job, vocabulary):
+        decided.append(bool(row["decided_by"]))
+        if not decided[-1]:
+            for name in p.measures:
+                columns.add(name, array("f", [row[name]]).tobytes())  # as float32 as the tables have it
+    ranks = mean_ranks(columns, p.measures)
     enough = above_share(ranks, p.worst)
 
     def confidences() -> Iterator[tuple[float, bool]]:

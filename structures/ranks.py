@@ -4,7 +4,6 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -29,21 +28,20 @@ def rank_share(values: Iterable[float]) -> Callable[[float], float]:
     return share
 
 
-def mean_ranks(columns: Sequence[BinaryIO]) -> np.ndarray:
+def mean_ranks(columns: Spilled, names: Sequence[str]) -> np.ndarray:
     """Twice the rank, 2 the lowest, that each row [n] uint32 has by the mean of its ranks in several columns, whatever their
     order; equal ones share the middle of their ranks.
 
-    columns: files of n float32 each, no NaN among them. In memory are eight bytes a row.
+    columns: under each of the names n float32, no NaN among them. In memory are eight bytes a row.
     """
     total = np.zeros(0, np.uint32)
-    for column in columns:
-        column.seek(0)
-        ordered = np.fromfile(column, np.float32)
+    for name in names:
+        ordered = np.frombuffer(columns[name], np.float32)
         ordered.sort()
         total = total if len(total) else np.zeros(len(ordered), np.uint32)
-        column.seek(0)
-        for first in range(0, len(ordered), _TOGETHER):
-            total[first : first + _TOGETHER] += _twice_ranks(np.fromfile(column, np.float32, _TOGETHER), ordered)
+        for i, part in enumerate(columns.parts(name, 4 * _TOGETHER)):
+            values = np.frombuffer(part, np.float32)
+            total[i * _TOGETHER :][: len(values)] += _twice_ranks(values, ordered)
     ordered = np.sort(total)
     for first in range(0, len(total), _TOGETHER):
         part = slice(first, first + _TOGETHER)

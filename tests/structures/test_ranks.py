@@ -1,13 +1,11 @@
 """The place of a number among others."""
 
-from contextlib import ExitStack
-from tempfile import TemporaryFile
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from structures.ranks import RankCorrelation, above_share, mean_ranks, rank_share
+from structures.spilled import Spilled
 
 
 def test_it_is_what_pandas_says_ties_included():
@@ -22,11 +20,10 @@ def test_of_nothing_and_of_what_is_none_of_them():
 
 
 def ranks_of(*columns) -> np.ndarray:
-    with ExitStack() as stack:
-        files = [stack.enter_context(TemporaryFile()) for _ in columns]
-        for file, column in zip(files, columns):
-            np.asarray(column, np.float32).tofile(file)
-        return mean_ranks(files)
+    spilled = Spilled()
+    for i, column in enumerate(columns):
+        spilled.add(i, np.asarray(column, np.float32).tobytes())
+    return mean_ranks(spilled, range(len(columns)))
 
 
 @pytest.mark.parametrize("together", [7, 65536])
